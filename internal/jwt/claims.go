@@ -1,0 +1,212 @@
+package jwt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Claims is the typed view of a verified set of claims. Every claim that anything here reads has one exact type
+// (RFC 7519 §4.1, OKTA for the rest); a claim of another type makes the whole token malformed. Immutable: one value is
+// shared by all requests that carry the same token.
+type Claims struct {
+	Issuer   string // iss
+	Subject  string // sub
+	ClientID string // cid, or client_id (RFC 9068 §2.2)
+	UserID   string // uid, Okta's stable user id; empty when no user is bound
+	ID       string // jti
+	ACR      string // acr
+	Scopes   []string
+	Groups   []string
+	Audience []string
+	AMR      []string
+
+	ExpiresAt       time.Time // exp; zero when absent, as the others
+	NotBefore       time.Time // nbf
+	IssuedAt        time.Time // iat
+	AuthenticatedAt time.Time // auth_time
+
+	// Confirmation is the cnf object (RFC 7800): the token is bound to a key of its sender. Nil when absent.
+	Confirmation map[string]any
+
+	// Foreign names a claim that access tokens never carry, when there is one: nonce, at_hash, events.
+	Foreign string
+
+	// Raw holds all claims. Integers that fit are int64, other numbers are json.Number.
+	Raw map[string]any
+}
+
+// ParseClaims types the claims of raw, as [Parse] returned it.
+func ParseClaims(raw map[string]any) (*Claims, error) {
+	c := &Claims{Raw: raw}
+	var cid, clientID string
+	r := reader{raw: raw}
+	r.text("iss", &c.Issuer)
+	r.text("sub", &c.Subject)
+	r.text("cid", &cid)
+	r.text("client_id", &clientID)
+	r.text("uid", &c.UserID)
+	r.text("jti", &c.ID)
+	r.text("acr", &c.ACR)
+	r.list("amr", &c.AMR, nil)
+	r.list("aud", &c.Audience, single)
+	r.list("groups", &c.Groups, single)
+	if _, ok := raw["scp"]; ok {
+		r.list("scp", &c.Scopes, nil)
+	} else {
+		r.list("scope", &c.Scopes, words)
+	}
+	r.date("exp", &c.ExpiresAt)
+	r.date("nbf", &c.NotBefore)
+	r.date("iat", &c.IssuedAt)
+	r.date("auth_time", &c.AuthenticatedAt)
+	r.object("cnf", &c.Confirmation)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if cid != "" && clientID != "" && cid != clientID {
+		return nil, errors.New(`the claims "cid" and "client_id" differ`)
+	}
+	c.ClientID = cid
+	if cid == "" {
+		c.ClientID = clientID
+	}
+	for _, name := range []string{"nonce", "at_hash", "events"} {
+		if _, ok := raw[name]; ok {
+			c.Foreign = name
+			break
+		}
+	}
+	return c, nil
+}
+
+// The two kinds of callers that a token can name.
+const (
+	KindUser    = "user"
+	KindService = "service"
+)
+
+// Kind tells a person from a service that speaks for itself. A client-credentials token has no uid, and its subject is
+// its own client (OKTA; RFC 9068 §2.2): a user whose name equals some client's id gains nothing.
+func (c *Claims) Kind() string {
+	if c.UserID == "" && c.Subject == c.ClientID {
+		return KindService
+	}
+	return KindUser
+}
+
+// IsService reports whether the kind is a service.
+func (c *Claims) IsService() bool { return c.Kind() == KindService }
+
+// MeetsStepUp reports whether the user authenticated as a step-up demands (RFC 9470): with one of acrValues, unless
+// there are none, and at most maxAge plus skew ago, unless it is zero. An auth_time that is absent or in the future
+// meets nothing, and neither does that of a service, which Okta fills with no meaning.
+func (c *Claims) MeetsStepUp(acrValues []string, maxAge, skew time.Duration, now time.Time) bool {
+	if len(acrValues) > 0 && !slices.Contains(acrValues, c.ACR) {
+		return false
+	}
+	if maxAge == 0 {
+		return true
+	}
+	at := c.AuthenticatedAt
+	return !c.IsService() && !at.IsZero() && !at.After(now.Add(skew)) && now.Sub(at) <= maxAge+skew
+}
+
+// reader takes claims of exact types out of raw and keeps the first error.
+type reader struct {
+	raw map[string]any
+	err error
+}
+
+func (r *reader) fail(name, want string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("the claim %q is not %s", name, want)
+	}
+}
+
+func (r *reader) text(name string, into *string) {
+	v, ok := r.raw[name]
+	if !ok {
+		return
+	}
+	if *into, ok = v.(string); !ok {
+		r.fail(name, "a text")
+	}
+}
+
+func single(s string) []string { return []string{s} }
+
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
+}
+
+// list reads an array of strings. Where a plain string is allowed in its place, alone tells what it means.
+func (r *reader) list(name string, into *[]string, alone func(string) []string) {
+	v, ok := r.raw[name]
+	if !ok {
+		return
+	}
+	switch v := v.(type) {
+	case string:
+		if alone != nil {
+			*into = alone(v)
+			return
+		}
+	case []any:
+		list := make([]string, len(v))
+		for i, item := range v {
+			s, ok := item.(string)
+			if !ok {
+				r.fail(name, "a list of texts")
+				return
+			}
+			list[i] = s
+		}
+		*into = list
+		return
+	}
+	r.fail(name, "a list of texts")
+}
+
+// maxDate is the end of the year 9999: beyond, a time has no RFC 3339 form and no use.
+const maxDate = 253402300799
+
+// date reads a NumericDate (RFC 7519 §2): seconds since 1970, fractions allowed and never rounded up.
+func (r *reader) date(name string, into *time.Time) {
+	v, ok := r.raw[name]
+	if !ok {
+		return
+	}
+	switch n := v.(type) {
+	case int64:
+		if n >= -maxDate && n <= maxDate {
+			*into = time.Unix(n, 0)
+			return
+		}
+	case json.Number:
+		f, err := n.Float64()
+		if err == nil && f >= -maxDate && f <= maxDate {
+			whole := math.Floor(f)
+			*into = time.Unix(int64(whole), int64((f-whole)*1e9))
+			return
+		}
+	}
+	r.fail(name, "a time in seconds")
+}
+
+func (r *reader) object(name string, into *map[string]any) {
+	v, ok := r.raw[name]
+	if !ok {
+		return
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		r.fail(name, "an object")
+		return
+	}
+	*into = m
+}

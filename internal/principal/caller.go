@@ -1,0 +1,94 @@
+package principal
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
+)
+
+// Caller is what is known of the sender of one request. It belongs to that request alone.
+type Caller struct {
+	// Judged is true once okta_auth ran; before that nothing is known, not even that the caller is anonymous.
+	Judged bool
+
+	// Identity is who was verified; nil is anonymous.
+	Identity *Identity
+
+	// Preflight is true for a CORS preflight that was let through without an identity.
+	Preflight bool
+
+	// Challenge words refusals on the route, also those of the policy.
+	Challenge *deny.Challenge
+
+	// Refusal is the last refusal of okta_auth or cel_policy, nil while there is none.
+	Refusal *deny.Refusal
+
+	// Policy is the last decision of cel_policy, for placeholders and the access log.
+	Policy Decision
+
+	// Taken are the credentials that were removed from the request, by the source they came from. A later okta_auth
+	// judges them again; nothing else may read them.
+	Taken map[string]string
+
+	// Owned are the names of the identity headers that okta_auth has set on the request, in canonical form.
+	Owned map[string]struct{}
+}
+
+// Identity is a verified caller. One value is shared by all requests that carry the same token.
+type Identity struct {
+	*jwt.Claims
+
+	// Memo keeps what a reader derived from the claims, such as their form in the policy language, so that it is
+	// derived once per token and not once per request.
+	Memo Memo
+}
+
+// Decision is what a policy said, in the words of metrics, audit lines and placeholders.
+type Decision struct {
+	Policy string // the policy's name
+	Rule   string // the rule that decided; empty when none applied
+	Result string // allow, deny, step_up, error, or would_… in report-only mode
+}
+
+// String keeps {http.vars.*} from printing a caller, whose credential is nobody's to read.
+func (*Caller) String() string { return "redacted" }
+
+// varKey is the request variable that holds the *Caller.
+const varKey = "caddy_okta.caller"
+
+// Of returns the caller that okta_auth attached to r, or nil when none ran.
+func Of(r *http.Request) *Caller {
+	c, _ := caddyhttp.GetVar(r.Context(), varKey).(*Caller)
+	return c
+}
+
+// Ensure returns the caller of r, and attaches an anonymous one, with the placeholders that describe it, where there
+// is none yet.
+func Ensure(r *http.Request) *Caller {
+	if c := Of(r); c != nil {
+		return c
+	}
+	c := &Caller{Challenge: deny.Default}
+	caddyhttp.SetVar(r.Context(), varKey, c)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(c.placeholder)
+	}
+	return c
+}
+
+// Reason returns what became of the request so far.
+func (c *Caller) Reason() deny.Reason {
+	switch {
+	case c.Refusal != nil:
+		return c.Refusal.Reason
+	case c.Identity != nil:
+		return deny.OK
+	case c.Preflight:
+		return deny.Preflight
+	}
+	return deny.Anonymous
+}

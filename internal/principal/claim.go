@@ -1,0 +1,54 @@
+package principal
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Claim returns the claim at a dotted path. A claim whose own name holds dots, such as a URL, is found before a
+// nested one.
+func Claim(claims map[string]any, path string) (value any, ok bool) {
+	if value, ok = claims[path]; ok {
+		return value, value != nil
+	}
+	for i := range len(path) {
+		if path[i] != '.' {
+			continue
+		}
+		if nested, isObject := claims[path[:i]].(map[string]any); isObject {
+			if value, ok = Claim(nested, path[i+1:]); ok {
+				return value, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// TextList returns the items of a claim that is a list of texts and nothing else.
+func TextList(value any) (list []string, ok bool) {
+	items, ok := value.([]any)
+	if !ok {
+		return nil, false
+	}
+	list = make([]string, len(items))
+	for i, item := range items {
+		if list[i], ok = item.(string); !ok {
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// Text returns a claim as text: a text as it is, everything else as compact JSON.
+func Text(value any) string {
+	if s, ok := value.(string); ok {
+		return s
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return "" // values come from a JSON parser: they always have a JSON form
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
