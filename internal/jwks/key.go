@@ -1,0 +1,77 @@
+package jwks
+
+import (
+	"crypto"
+	"slices"
+	"sync/atomic"
+)
+
+// Key is one public key of an issuer. All but its retirement is immutable, and it is safe for concurrent use.
+type Key struct {
+	ID        string           // kid
+	Type      string           // kty: RSA, EC or OKP
+	Algorithm string           // the alg that the issuer bound the key to; "" when it named none
+	Public    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+
+	algorithms []string // what the key may verify
+	retired    atomic.Bool
+}
+
+// Supports tells whether the key may verify signatures of a JWS algorithm: the alg of the JWK if it has one
+// (RFC 7517 §4.4), else those that its type and curve allow (RFC 7518 §3.1, RFC 8037 §3.1).
+func (k *Key) Supports(alg string) bool { return slices.Contains(k.algorithms, alg) }
+
+// Algorithms returns what [Key.Supports] accepts.
+func (k *Key) Algorithms() []string { return slices.Clone(k.algorithms) }
+
+// Retired is true once a fetch found that the issuer has withdrawn the key or changed what its kid stands for.
+// It costs one atomic load.
+func (k *Key) Retired() bool { return k.retired.Load() }
+
+// same tells whether two keys are the same key: neither cached tokens nor anybody else needs to tell them apart.
+func (k *Key) same(o *Key) bool {
+	public, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.ID == o.ID && k.Algorithm == o.Algorithm && public.Equal(o.Public)
+}
+
+// keySet is a good key set. It is immutable once requests can see it.
+type keySet struct {
+	keys    []*Key // in the order of the document
+	byID    map[string][]*Key
+	ignored []string // why other members of the document are not used
+}
+
+// find returns the keys of a kid, compared exactly. A nil set has none.
+func (s *keySet) find(kid string) []*Key {
+	if s == nil {
+		return nil
+	}
+	return s.byID[kid]
+}
+
+// inherit replaces the keys that an older set has too by the *Key of the older set, and makes the index.
+func (s *keySet) inherit(old *keySet) {
+	for i, k := range s.keys {
+		for _, o := range old.find(k.ID) {
+			if o.same(k) {
+				s.keys[i] = o
+			}
+		}
+	}
+	s.byID = make(map[string][]*Key, len(s.keys))
+	for _, k := range s.keys {
+		s.byID[k.ID] = append(s.byID[k.ID], k)
+	}
+}
+
+// retire marks the keys of s that its successor no longer has.
+func (s *keySet) retire(successor *keySet) {
+	if s == nil {
+		return
+	}
+	for _, k := range s.keys {
+		if !slices.Contains(successor.keys, k) {
+			k.retired.Store(true)
+		}
+	}
+}
