@@ -1,0 +1,249 @@
+package oktaauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+	"github.com/caddy-okta/caddy-okta/internal/telemetry"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler validates the access token of each request, removes it, and sets identity headers for the backend. Several
+// handlers in the way of one request each apply their own checks; a later one judges the credential that an earlier
+// one removed.
+//
+// Placeholders: {http.auth.user.id}, {http.auth.user.<claim path>}, {http.auth.okta.issuer}, {http.auth.okta.client_id},
+// {http.auth.okta.scopes}, {http.auth.okta.groups}, {http.auth.okta.reason}, {http.auth.okta.error_description}.
+type Handler struct {
+	// Issuers names issuers of the okta app. With several, the token's "iss" chooses, exactly; keys are never pooled.
+	// Two issuers with one URL cannot stand together. Either this or issuer is required.
+	Issuers []string `json:"issuers,omitempty"`
+
+	// Issuer declares one issuer in place. Equal declarations share keys and caches.
+	Issuer *Issuer `json:"issuer,omitempty"`
+
+	// Matchers limits authentication to the requests that match. Other requests go on without an identity, but what
+	// a client wrote into identity headers is removed from them too. Default: all requests.
+	Matchers caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// Audience narrows the issuers' audiences: "aud" must hold one of these as well. Each must be an audience of one
+	// of the issuers. Default: the issuers' audiences.
+	Audience []string `json:"audience,omitempty"`
+
+	// ClientID narrows the accepted clients; others are answered 403. Default: the clients that the issuer accepts.
+	ClientID []string `json:"client_id,omitempty"`
+
+	// Scopes are all required, else 403 insufficient_scope. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// ACRValues are the acceptable values of "acr"; without one of them the answer is a step-up challenge (RFC 9470).
+	// Default: any.
+	ACRValues []string `json:"acr_values,omitempty"`
+
+	// MaxAge is how long ago the user may have authenticated ("auth_time"), plus the issuer's clock skew; else the
+	// answer is a step-up challenge. Whole seconds. Default: any time ago.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// Token is where the token is looked for; nowhere else is. Default: the header Authorization, scheme Bearer.
+	Token *TokenSource `json:"token,omitempty"`
+
+	// Optional lets requests without a token go on as anonymous. A bad token is refused all the same.
+	Optional bool `json:"optional,omitempty"`
+
+	// CORSPreflight "pass" lets genuine CORS preflights go on, without identity and cookies. Default: they need a
+	// token as every request, which browsers cannot send.
+	CORSPreflight string `json:"cors_preflight,omitempty"`
+
+	// Realm is the realm of challenges. Default: okta.
+	Realm string `json:"realm,omitempty"`
+
+	// Headers are the identity headers that the backend gets. Null: X-User-ID, X-User-Scopes, X-User-Groups,
+	// X-User-Email and X-Client-ID. An empty list: none, and nothing is removed either.
+	Headers []IdentityHeader `json:"headers,omitzero"`
+
+	// KeepToken leaves the token in the request for the next handler.
+	KeepToken bool `json:"keep_token,omitempty"`
+
+	matchers  caddyhttp.MatcherSets
+	tokens    *tokenCache
+	routes    []*route
+	source    *source
+	headers   *headers
+	challenge *deny.Challenge
+	counters  telemetry.AuthCounters // before an issuer was chosen
+	audit     *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.okta_auth", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds the issuers and prepares everything that requests share.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	module, err := ctx.App("okta")
+	if err != nil {
+		return err
+	}
+	app := module.(*App)
+	h.tokens = app.tokens.Value
+	h.audit = ctx.Logger().Named("audit")
+	if err := telemetry.Register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	h.counters = telemetry.NewAuthCounters("")
+	issuers, err := h.issuers(app)
+	if err != nil {
+		return err
+	}
+	if h.Matchers != nil {
+		sets, err := ctx.LoadModule(h, "Matchers")
+		if err != nil {
+			return fmt.Errorf("match: %w", err)
+		}
+		if err := h.matchers.FromInterface(sets); err != nil {
+			return fmt.Errorf("match: %w", err)
+		}
+	}
+	if h.Realm == "" {
+		h.Realm = deny.DefaultRealm
+	}
+	if err := deny.CheckQuotable(h.Realm, true); err != nil {
+		return fmt.Errorf("realm: %w", err)
+	}
+	h.challenge = &deny.Challenge{Realm: h.Realm}
+	if h.CORSPreflight != "" && h.CORSPreflight != "pass" {
+		return fmt.Errorf("cors_preflight %q is unknown: write pass, or leave it out", h.CORSPreflight)
+	}
+	if h.source, err = h.Token.provision(); err != nil {
+		return err
+	}
+	if h.headers, err = newHeaders(h.Headers, len(issuers) > 1); err != nil {
+		return err
+	}
+	return h.provisionRoutes(issuers)
+}
+
+// issuers returns the issuers of the route, named or in place.
+func (h *Handler) issuers(app *App) ([]*Issuer, error) {
+	switch {
+	case h.Issuer != nil && len(h.Issuers) > 0:
+		return nil, errors.New("issuer and issuers exclude each other: name issuers, or declare one in place")
+	case h.Issuer != nil:
+		if err := app.adopt(h.Issuer); err != nil {
+			return nil, err
+		}
+		return []*Issuer{h.Issuer}, nil
+	case len(h.Issuers) > 0:
+		return app.named(h.Issuers)
+	}
+	return nil, errors.New("an issuer is required: name one of the global okta option, or write its URL and audience")
+}
+
+// ServeHTTP lets a request with a valid token go on.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.headers.remove(r)
+	if len(h.matchers) > 0 {
+		match, err := h.matchers.AnyMatchWithError(r)
+		if err != nil {
+			return err
+		}
+		if !match {
+			return next.ServeHTTP(w, r)
+		}
+	}
+	caller := principal.Ensure(r)
+	caller.Judged = true
+	caller.Challenge = h.challenge
+	at := attempt{started: time.Now()}
+	caller.Refusal = h.admit(r, caller, &at)
+	h.observe(r, caller, &at)
+	if caller.Refusal != nil {
+		return h.challenge.Respond(w, caller.Refusal)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// attempt is how far the judgement of one request came.
+type attempt struct {
+	started  time.Time
+	route    *route    // the issuer that was chosen; nil before
+	verified *verified // the token, once its signature was good; nil before
+	cache    telemetry.Cache
+}
+
+// admit decides about the request, and gives it the identity of its caller.
+func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) *deny.Refusal {
+	token, refusal := h.source.take(r, caller, h.KeepToken)
+	if refusal != nil {
+		return refusal
+	}
+	if token == "" {
+		return h.admitWithout(r, caller)
+	}
+	if refusal := h.authenticate(r.Context(), token, at); refusal != nil {
+		return refusal
+	}
+	if refusal := h.headers.set(r, caller, at.verified.identity); refusal != nil {
+		return refusal
+	}
+	caller.Identity, caller.Preflight = at.verified.identity, false
+	return nil
+}
+
+// observe reports the judgement, once.
+func (h *Handler) observe(r *http.Request, caller *principal.Caller, at *attempt) {
+	reason := caller.Reason()
+	counters := h.counters
+	if at.route != nil {
+		counters = at.route.counters
+	}
+	counters.Observe(reason, at.cache, time.Since(at.started))
+	telemetry.AccessLog(r, "auth_reason", reason.String())
+	record := telemetry.Record{Decision: "allow", Reason: reason.String(), Started: at.started}
+	if caller.Refusal != nil {
+		record.Decision, record.Refused = "deny", true
+	}
+	if at.verified != nil {
+		record.Claims = at.verified.identity.Claims
+	}
+	record.Audit(h.audit, r)
+}
+
+// admitWithout decides about a request that carries no credential.
+func (h *Handler) admitWithout(r *http.Request, caller *principal.Caller) *deny.Refusal {
+	if h.CORSPreflight == "pass" && isPreflight(r) {
+		r.Header.Del("Cookie")
+		caller.Preflight = true
+		return nil
+	}
+	if h.Optional {
+		return nil
+	}
+	return deny.NoCredential.Because("no access token in the %s", h.source)
+}
+
+// isPreflight tells a genuine CORS preflight (Fetch §4.8): a browser sends it without a body and without credentials.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions &&
+		r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
+		r.Header.Get("Authorization") == ""
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

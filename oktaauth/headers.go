@@ -1,0 +1,265 @@
+package oktaauth
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+)
+
+// IdentityHeader is a header that tells the backend something about the caller.
+type IdentityHeader struct {
+	// Header is the name of the header. Required.
+	Header string `json:"header,omitempty"`
+
+	// Claim is the claim that the header carries, by its dotted path. Lists of texts are joined by a comma, numbers
+	// and booleans are JSON text, objects and other lists compact JSON. Bytes outside %x20-7E, "%", in lists "," and
+	// a space at either end are percent-encoded. An absent claim leaves no header. Required.
+	Claim string `json:"claim,omitempty"`
+}
+
+// maxIdentityHeader bounds one identity header, in bytes. Nothing is ever cut off: a larger one is refused.
+const maxIdentityHeader = 8 << 10
+
+// identityHeader is one header and where its value comes from.
+type identityHeader struct {
+	name  string // canonical
+	value func(*principal.Identity) string
+}
+
+var defaultHeaders = []identityHeader{
+	{"X-User-Id", func(id *principal.Identity) string { return encode(id.Subject) }},
+	{"X-User-Scopes", func(id *principal.Identity) string { return encodeList(id.Scopes, " ") }},
+	{"X-User-Groups", func(id *principal.Identity) string { return encodeList(id.Groups, ",") }},
+	{"X-User-Email", claimValue("email")},
+	{"X-Client-Id", func(id *principal.Identity) string { return encode(id.ClientID) }},
+}
+
+// issuerHeader tells apart subjects of several issuers: a subject is unique within its issuer only.
+var issuerHeader = identityHeader{"X-User-Issuer", func(id *principal.Identity) string { return encode(id.Issuer) }}
+
+// headers are the identity headers of one handler.
+type headers struct {
+	sent    []identityHeader
+	removed map[string]struct{} // names in canonical form
+}
+
+// newHeaders checks a configured list; nil stands for the default one.
+func newHeaders(configured []IdentityHeader, severalIssuers bool) (*headers, error) {
+	if configured != nil && len(configured) == 0 {
+		return &headers{}, nil
+	}
+	h := &headers{sent: slices.Clone(defaultHeaders), removed: make(map[string]struct{})}
+	if configured != nil {
+		h.sent = nil
+	}
+	for _, c := range configured {
+		name := http.CanonicalHeaderKey(c.Header)
+		switch {
+		case !httpguts.ValidHeaderFieldName(c.Header) || strings.ContainsAny(c.Header, "_."):
+			return nil, fmt.Errorf("headers: %q cannot be the name of an identity header: use letters, digits and -", c.Header)
+		case reserved[name]:
+			return nil, fmt.Errorf("headers: %s has a meaning of its own and cannot carry an identity", name)
+		case c.Claim == "":
+			return nil, fmt.Errorf("headers: %s needs a claim", name)
+		case slices.ContainsFunc(h.sent, func(other identityHeader) bool { return other.name == name }):
+			return nil, fmt.Errorf("headers: %s occurs twice", name)
+		}
+		h.sent = append(h.sent, identityHeader{name, claimValue(c.Claim)})
+	}
+	if severalIssuers && !slices.ContainsFunc(h.sent, func(other identityHeader) bool { return other.name == issuerHeader.name }) {
+		h.sent = append(h.sent, issuerHeader)
+	}
+	for _, list := range [][]identityHeader{h.sent, defaultHeaders, {issuerHeader}} {
+		for _, header := range list {
+			h.removed[header.name] = struct{}{}
+		}
+	}
+	return h, nil
+}
+
+// reserved headers steer HTTP itself or carry credentials.
+var reserved = map[string]bool{
+	"Authorization": true, "Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Type": true,
+	"Cookie": true, "Dpop": true, "Expect": true, "Host": true, "Keep-Alive": true, "Proxy-Authorization": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// remove takes out of the request every identity header that is not ours, in every spelling that a backend could read
+// as the same name, from the headers, the trailers, and the list of headers that Connection would have dropped.
+func (h *headers) remove(r *http.Request) {
+	if len(h.removed) == 0 {
+		return
+	}
+	var owned map[string]struct{}
+	if caller := principal.Of(r); caller != nil {
+		owned = caller.Owned
+	}
+	for name := range r.Header {
+		if !h.names(name) {
+			continue
+		}
+		if _, ours := owned[name]; !ours {
+			delete(r.Header, name)
+		}
+	}
+	if _, ok := r.Header["Connection"]; ok {
+		h.removeFromConnection(r.Header)
+	}
+	if r.Trailer != nil {
+		h.removeFromTrailer(r)
+	}
+}
+
+// names reports whether a backend could read name as one of the identity headers: CGI and its descendants see "_" for
+// "-", and some "_" for "." as well.
+func (h *headers) names(name string) bool {
+	if _, ok := h.removed[name]; ok {
+		return true
+	}
+	if strings.ContainsAny(name, "_.") {
+		name = strings.Map(func(c rune) rune {
+			if c == '_' || c == '.' {
+				return '-'
+			}
+			return c
+		}, name)
+	}
+	_, ok := h.removed[http.CanonicalHeaderKey(name)]
+	return ok
+}
+
+// removeFromConnection keeps a client from having our headers dropped as hop-by-hop (RFC 9110 §7.6.1).
+func (h *headers) removeFromConnection(header http.Header) {
+	var kept []string
+	for _, line := range header["Connection"] {
+		for option := range strings.SplitSeq(line, ",") {
+			if option = strings.TrimSpace(option); option != "" && !h.names(option) {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(header, "Connection")
+		return
+	}
+	header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// removeFromTrailer removes what was announced, and what comes with the end of the body whether announced or not:
+// net/http adds it to the same map.
+func (h *headers) removeFromTrailer(r *http.Request) {
+	clean := func() {
+		for name := range r.Trailer {
+			if h.names(name) {
+				delete(r.Trailer, name)
+			}
+		}
+	}
+	clean()
+	if r.Body != nil {
+		r.Body = &trailerBody{ReadCloser: r.Body, clean: clean}
+	}
+}
+
+// trailerBody cleans the trailers before anyone who reads the body to its end can see them.
+type trailerBody struct {
+	io.ReadCloser
+	clean func()
+}
+
+func (b *trailerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.clean()
+	}
+	return n, err
+}
+
+// set gives the request the identity headers of its caller.
+func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity) *deny.Refusal {
+	if len(h.sent) == 0 {
+		return nil
+	}
+	if caller.Owned == nil {
+		caller.Owned = make(map[string]struct{}, len(h.sent))
+	}
+	for _, header := range h.sent {
+		value := header.value(id)
+		if value == "" {
+			continue
+		}
+		if len(value) > maxIdentityHeader {
+			return deny.IdentityTooLarge.Because("%s would have %d bytes, at most %d are sent", header.name, len(value), maxIdentityHeader)
+		}
+		r.Header[header.name] = []string{value}
+		caller.Owned[header.name] = struct{}{}
+	}
+	return nil
+}
+
+// claimValue returns how a header gets its value from a claim.
+func claimValue(path string) func(*principal.Identity) string {
+	return func(id *principal.Identity) string {
+		value, ok := principal.Claim(id.Raw, path)
+		if !ok {
+			return ""
+		}
+		if list, ok := principal.TextList(value); ok {
+			return encodeList(list, ",")
+		}
+		return encode(principal.Text(value))
+	}
+}
+
+// encode percent-encodes what cannot stand in a header value as it is, so that one decoding gives the text back.
+func encode(text string) string { return percentEncode(text, "") }
+
+// encodeList joins texts. Within them, the separators of lists are encoded.
+func encodeList(list []string, separator string) string {
+	switch len(list) {
+	case 0:
+		return ""
+	case 1:
+		return percentEncode(list[0], ","+separator)
+	}
+	encoded := make([]string, len(list))
+	for i, text := range list {
+		encoded[i] = percentEncode(text, ","+separator)
+	}
+	return strings.Join(encoded, separator)
+}
+
+// percentEncode encodes "%", bytes outside %x20-7E, a space at either end, and the bytes of also.
+func percentEncode(text, also string) string {
+	encoded := func(i int) bool {
+		c := text[i]
+		return c < ' ' || c > '~' || c == '%' || strings.IndexByte(also, c) >= 0 ||
+			c == ' ' && (i == 0 || i == len(text)-1)
+	}
+	first := 0
+	for first < len(text) && !encoded(first) {
+		first++
+	}
+	if first == len(text) {
+		return text
+	}
+	const digits = "0123456789ABCDEF"
+	b := make([]byte, first, len(text)+16)
+	copy(b, text)
+	for i := first; i < len(text); i++ {
+		if encoded(i) {
+			b = append(b, '%', digits[text[i]>>4], digits[text[i]&15])
+		} else {
+			b = append(b, text[i])
+		}
+	}
+	return string(b)
+}
