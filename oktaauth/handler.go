@@ -198,7 +198,7 @@ func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) 
 	if refusal := h.headers.set(r, caller, at.verified.identity); refusal != nil {
 		return refusal
 	}
-	caller.Identity, caller.Preflight = at.verified.identity, false
+	caller.Identity, caller.Preflight, caller.ClockSkew = at.verified.identity, false, at.route.skew
 	return nil
 }
 

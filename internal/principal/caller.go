@@ -2,6 +2,7 @@ package principal
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -20,6 +21,9 @@ type Caller struct {
 
 	// Preflight is true for a CORS preflight that was let through without an identity.
 	Preflight bool
+
+	// ClockSkew is the tolerance for times of the identity, as its issuer was configured.
+	ClockSkew time.Duration
 
 	// Challenge words refusals on the route, also those of the policy.
 	Challenge *deny.Challenge

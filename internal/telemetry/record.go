@@ -18,7 +18,8 @@ type Record struct {
 	// "would_deny".
 	Decision string
 
-	// Refused is true when the request did not go on. It decides the level of the audit line.
+	// Refused is true when the request did not go on, or would not have but for report-only mode. It decides the level of
+	// the audit line.
 	Refused bool
 
 	// Reason is the code of the reason table.

@@ -1,0 +1,78 @@
+package celpolicy
+
+import (
+	"fmt"
+	"testing"
+)
+
+// manyRules returns a policy of n rules, of which the last allow applies.
+func manyRules(n int) []Rule {
+	rules := make([]Rule, 0, n)
+	for i := range n - 1 {
+		switch i % 4 {
+		case 0:
+			rules = append(rules, Rule{Deny: fmt.Sprintf("deny%d", i), Path: fmt.Sprintf("/admin%d/*", i), When: `!("Admin" in principal.groups)`})
+		case 1:
+			rules = append(rules, Rule{Allow: fmt.Sprintf("allow%d", i), Methods: []string{"GET"}, When: fmt.Sprintf(`"role%d" in principal.groups`, i)})
+		default:
+			rules = append(rules, Rule{Allow: fmt.Sprintf("allow%d", i), Path: fmt.Sprintf("/things/{id}/part%d", i), When: `params.id == principal.subject`})
+		}
+	}
+	return append(rules, Rule{Allow: "last", Methods: []string{"GET"}, Path: "/users/{id}/*", When: `"Admin" in principal.groups && "read" in principal.scopes`})
+}
+
+func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("%d_rules", n), func(b *testing.B) {
+			c, r, caller := compile(b, manyRules(n)...), newRequest(b, "GET", "/users/alice/profile"), user(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := c.Decide(r, caller, noon); d.Result != Allow {
+					b.Fatal(d)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecideReading(b *testing.B) {
+	for name, expression := range map[string]string{
+		"claims": `claims.dept == "sales"`, "path_parameter": `params.id == "alice"`, "client_address": `cidr("10.0.0.0/8").containsIP(request.ip)`,
+		"local_time": `now.getHours("Europe/Berlin") == 14`, "header": `request.headers["x-tag"][0] == "one"`, "placeholder": `placeholder("http.request.method") == "GET"`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			c, r, caller := compile(b, Rule{Allow: "a", Path: "/users/{id}", When: expression}), newRequest(b, "GET", "/users/alice"), user(b)
+			r.Header.Set("X-Tag", "one")
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := c.Decide(r, caller, noon); d.Result != Allow {
+					b.Fatal(d)
+				}
+			}
+		})
+	}
+}
+
+// TestDecisionsStayWithinTheirAllocations holds what a rule costs on every request: one allocation per decision, and
+// none per rule, is what BenchmarkDecide shows. The race detector empties pools at random, hence the room.
+func TestDecisionsStayWithinTheirAllocations(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		rules  []Rule
+		budget float64
+	}{
+		{"no expression", []Rule{{Allow: "a"}}, 1},
+		{"lists of the principal", manyRules(1), 2},
+		{"ten rules", manyRules(10), 4},
+		{"a hundred rules", manyRules(100), 14},
+		{"claims", []Rule{{Allow: "a", When: `claims.dept == "sales"`}}, 2},
+		{"local time", []Rule{{Allow: "a", When: `now.getHours("Europe/Berlin") == 14`}}, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, r, caller := compile(t, test.rules...), newRequest(t, "GET", "/users/alice/profile"), user(t)
+			if n := testing.AllocsPerRun(200, func() { c.Decide(r, caller, noon) }); n > test.budget {
+				t.Errorf("%v allocations, budget %v", n, test.budget)
+			}
+		})
+	}
+}

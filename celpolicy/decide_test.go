@@ -1,0 +1,212 @@
+package celpolicy
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+)
+
+// The outcomes of expressions, as expressions.
+const (
+	isTrue  = `request.method != ""`
+	isFalse = `request.method == ""`
+	fails   = `claims.missing == 1`
+)
+
+func TestRulesCombine(t *testing.T) {
+	allow := Rule{Allow: "ok", When: isTrue}
+	for _, test := range []struct {
+		name  string
+		rules []Rule
+		want  Result
+		rule  string
+	}{
+		{"an allow that is true allows", []Rule{allow}, Allow, "ok"},
+		{"an allow without expression allows", []Rule{{Allow: "ok"}}, Allow, "ok"},
+		{"an allow that is false does not", []Rule{{Allow: "a", When: isFalse}}, Deny, ""},
+		{"an allow that fails is an error", []Rule{{Allow: "a", When: fails}}, Error, "a"},
+		{"an allow that fails is not missed when another is true", []Rule{{Allow: "a", When: fails}, allow}, Allow, "ok"},
+		{"the first allow is named", []Rule{{Allow: "a"}, {Allow: "b"}}, Allow, "a"},
+		{"the first failed allow is named", []Rule{{Allow: "a", When: isFalse}, {Allow: "b", When: fails}, {Allow: "c", When: fails}}, Error, "b"},
+		{"another path is no allow", []Rule{{Allow: "a", Path: "/b"}}, Deny, ""},
+		{"another method is no allow", []Rule{{Allow: "a", Methods: []string{"POST"}}}, Deny, ""},
+		{"a deny wins whatever the order", []Rule{allow, {Deny: "no", When: isTrue}}, Deny, "no"},
+		{"a deny without expression denies", []Rule{{Deny: "no"}, allow}, Deny, "no"},
+		{"a deny that is false does not", []Rule{{Deny: "no", When: isFalse}, allow}, Allow, "ok"},
+		{"a deny that fails is an error", []Rule{{Deny: "no", When: fails}, allow}, Error, "no"},
+		{"a deny that is true comes before one that fails", []Rule{{Deny: "no", When: fails}, {Deny: "yes", When: isTrue}, allow}, Deny, "yes"},
+		{"a deny of another path does not", []Rule{{Deny: "no", Path: "/b", When: fails}, allow}, Allow, "ok"},
+		{"a deny of another method does not", []Rule{{Deny: "no", Methods: []string{"POST"}, When: fails}, allow}, Allow, "ok"},
+		{"only a deny that is false denies", []Rule{{Deny: "no", When: isFalse}}, Deny, ""},
+		{"a deny ignores case and a slash", []Rule{{Deny: "no", Path: "/A/"}, allow}, Deny, "no"},
+		{"an allow does not ignore case", []Rule{{Allow: "a", Path: "/A"}}, Deny, ""},
+		{"a step-up that is met", []Rule{allow, {StepUp: "s", ACRValues: []string{"x", "phr"}}}, Allow, "ok"},
+		{"a step-up that is not met", []Rule{allow, {StepUp: "s", ACRValues: []string{"x"}}}, StepUp, "s"},
+		{"a step-up whose expression is false", []Rule{allow, {StepUp: "s", ACRValues: []string{"x"}, When: isFalse}}, Allow, "ok"},
+		{"a step-up whose expression fails applies", []Rule{allow, {StepUp: "s", ACRValues: []string{"x"}, When: fails}}, StepUp, "s"},
+		{"a step-up whose expression fails, met", []Rule{allow, {StepUp: "s", ACRValues: []string{"phr"}, When: fails}}, Allow, "ok"},
+		{"a step-up of another path", []Rule{allow, {StepUp: "s", Path: "/b", ACRValues: []string{"x"}}}, Allow, "ok"},
+		{"a step-up ignores case", []Rule{allow, {StepUp: "s", Path: "/A/*", ACRValues: []string{"x"}}}, StepUp, "s"},
+		{"a step-up allows nothing by itself", []Rule{{StepUp: "s", ACRValues: []string{"phr"}}}, Deny, ""},
+		{"the first unmet step-up is named", []Rule{{StepUp: "s", ACRValues: []string{"phr"}}, {StepUp: "t", ACRValues: []string{"x"}}, {StepUp: "u", ACRValues: []string{"x"}}, allow}, StepUp, "t"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if d := compile(t, test.rules...).Decide(newRequest(t, "GET", "/a"), user(t), noon); d.Result != test.want || d.Rule != test.rule {
+				t.Errorf("Decide() = %v by %q (%v), want %v by %q", d.Result, d.Rule, d.Err, test.want, test.rule)
+			}
+		})
+	}
+}
+
+// TestRulesCombineAsTheModelSays compares random policies with the sentences of the specification, and with themselves
+// in another order.
+func TestRulesCombineAsTheModelSays(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	outcomes := []string{isTrue, isFalse, fails}
+	r, caller := newRequest(t, "GET", "/a"), user(t)
+	for range 1500 {
+		rules := make([]Rule, 1+random.IntN(6))
+		for i := range rules {
+			name := string(rune('a' + i))
+			rules[i].When = outcomes[random.IntN(3)]
+			rules[i].Path = []string{"", "/a", "/A", "/other"}[random.IntN(4)]
+			switch random.IntN(3) {
+			case 0:
+				rules[i].Allow = name
+			case 1:
+				rules[i].Deny = name
+			default:
+				rules[i].StepUp, rules[i].ACRValues = name, []string{[]string{"phr", "stronger"}[random.IntN(2)]}
+			}
+		}
+		want := model(rules)
+		for range 2 {
+			got := compile(t, rules...).Decide(r, caller, noon)
+			if got.Result != want {
+				t.Fatalf("Decide(%+v) = %v, want %v", rules, got.Result, want)
+			}
+			random.Shuffle(len(rules), func(i, j int) { rules[i], rules[j] = rules[j], rules[i] })
+		}
+	}
+}
+
+// model is the rule of combination for a GET of /a by a caller whose acr is phr.
+func model(rules []Rule) Result {
+	has := func(kind func(Rule) bool, outcome ...string) bool {
+		return slices.ContainsFunc(rules, func(r Rule) bool { return kind(r) && slices.Contains(outcome, r.When) })
+	}
+	denies := func(r Rule) bool { return r.Deny != "" && r.Path != "/other" }
+	allows := func(r Rule) bool { return r.Allow != "" && r.Path != "/other" && r.Path != "/A" }
+	unmet := func(r Rule) bool { return r.StepUp != "" && r.Path != "/other" && r.ACRValues[0] != "phr" }
+	switch {
+	case has(denies, isTrue):
+		return Deny
+	case has(denies, fails):
+		return Error
+	case has(allows, isTrue) && has(unmet, isTrue, fails):
+		return StepUp
+	case has(allows, isTrue):
+		return Allow
+	case has(allows, fails):
+		return Error
+	}
+	return Deny
+}
+
+func TestGETCoversHEAD(t *testing.T) {
+	for _, test := range []struct {
+		rule, method string
+		want         Result
+	}{
+		{"GET", "GET", Allow}, {"GET", "HEAD", Allow}, {"HEAD", "GET", Deny}, {"HEAD", "HEAD", Allow}, {"GET", "POST", Deny}, {"POST", "HEAD", Deny},
+	} {
+		if d := compile(t, Rule{Allow: "a", Methods: []string{test.rule}}).Decide(newRequest(t, test.method, "/"), user(t), noon); d.Result != test.want {
+			t.Errorf("a rule for %s and a %s: %v, want %v", test.rule, test.method, d.Result, test.want)
+		}
+	}
+}
+
+func TestStepUpBoundaries(t *testing.T) {
+	const maxAge = 5 * time.Minute
+	caller := func(authTime time.Time) *principal.Caller {
+		raw := map[string]any{"sub": "alice", "cid": "0oa1", "uid": "00u1", "acr": "phr"}
+		if !authTime.IsZero() {
+			raw["auth_time"] = authTime.Unix()
+		}
+		return &principal.Caller{Identity: identity(t, raw), ClockSkew: stepUpSkew}
+	}
+	for _, test := range []struct {
+		name   string
+		caller *principal.Caller
+		acr    []string
+		want   Result
+	}{
+		{"just now", caller(noon), nil, Allow},
+		{"as old as allowed", caller(noon.Add(-maxAge)), nil, Allow},
+		{"within the skew", caller(noon.Add(-maxAge - stepUpSkew)), nil, Allow},
+		{"a second older", caller(noon.Add(-maxAge - stepUpSkew - time.Second)), nil, StepUp},
+		{"absent", caller(time.Time{}), nil, StepUp},
+		{"far in the future", caller(noon.Add(time.Hour)), nil, StepUp},
+		{"recent, with the right acr", caller(noon), []string{"x", "phr"}, Allow},
+		{"recent, with the wrong acr", caller(noon), []string{"x"}, StepUp},
+		{"a service", service(t), nil, StepUp},
+		{"anonymous", new(principal.Caller), nil, StepUp},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := compile(t, Rule{Allow: "a"}, Rule{StepUp: "s", MaxAge: caddy.Duration(maxAge), ACRValues: test.acr})
+			d := c.Decide(newRequest(t, "GET", "/"), test.caller, noon)
+			if d.Result != test.want {
+				t.Errorf("Decide() = %v, want %v", d.Result, test.want)
+			}
+			if d.Result == StepUp && (d.MaxAge != maxAge || !slices.Equal(d.ACRValues, test.acr)) {
+				t.Errorf("Decide() = %+v, which does not say what is demanded", d)
+			}
+		})
+	}
+}
+
+func TestOnePolicyDecidesConcurrently(t *testing.T) {
+	c := compile(t, Rule{Allow: "a", Path: "/{x}", When: `params.x == "a" && claims.dept == "sales" && request.headers == {}`})
+	caller := user(t)
+	done := make(chan Result)
+	for range 8 {
+		go func() { done <- c.Decide(newRequest(t, http.MethodGet, "/a"), caller, noon).Result }()
+	}
+	for range 8 {
+		if got := <-done; got != Allow {
+			t.Errorf("Decide() = %v, want allow", got)
+		}
+	}
+}
+
+// FuzzNoExpressionBreaksADecision compiles what the fuzzer writes and evaluates what compiles.
+func FuzzNoExpressionBreaksADecision(f *testing.F) {
+	for _, seed := range []string{
+		isTrue, fails, `principal.acr == params.x`, `request.headers.all(k, v, v == [])`, `claims.?a.orValue(1) == 1`, `dyn(principal).x == 1`,
+		`now.getHours("UTC") > 1`, `"%s".format([request]) == ""`, `[principal, request] == []`, `json.encode(claims) == "{}"`,
+		`type(principal) == type(request)`, `string(principal) == ""`, `cel.bind(x, claims, x.a.b == 1)`, `placeholder("http.request.method") == "GET"`,
+		`regex.replace(request.path, "a", "\\1") == ""`, `request.query.exists(k, k.matches("a+"))`, `1/0 == 1`,
+	} {
+		f.Add(seed, "/{x}", "/a")
+	}
+	f.Fuzz(func(t *testing.T, when, pattern, path string) {
+		c, err := Compile(&Policy{Rules: []Rule{{Allow: "a", Path: pattern, When: when}, {Deny: "b", Path: pattern, When: "!(" + when + ")"}}})
+		if err != nil || path == "" || path[0] != '/' {
+			return
+		}
+		r := newRequest(t, "GET", "/")
+		r.URL.Path = path
+		for _, caller := range []*principal.Caller{user(t), service(t), {}} {
+			d := c.Decide(r, caller, noon)
+			if !slices.Contains([]Result{Allow, Deny, Error}, d.Result) || (d.Result == Error) != (d.Err != nil) {
+				t.Errorf("Decide(%s) = %+v", when, d)
+			}
+		}
+	})
+}

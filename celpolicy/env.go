@@ -1,0 +1,136 @@
+package celpolicy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/ext"
+)
+
+// What an expression may cost. Everything is judged when it is compiled: evaluation is not metered.
+const (
+	// maxLength is the length of an expression, in characters.
+	maxLength = 16 << 10
+
+	// maxDepth is how deep the parser follows nested parentheses, calls and operators.
+	maxDepth = 64
+
+	// maxNodes is how many nodes an expression has once macros are expanded.
+	maxNodes = 10_000
+
+	// maxLoops is how deep all(), exists(), map() and their kin nest, and maxBinds how deep cel.bind() does.
+	maxLoops = 2
+	maxBinds = 8
+
+	// maxRegex is the size of a compiled pattern, in instructions.
+	maxRegex = 2000
+
+	// maxRange is the longest list that lists.range() makes.
+	maxRange = 10_000
+
+	// maxCost is the worst case of one evaluation, in the units of CEL's cost model, for the sizes in cost.go. A unit
+	// is some 10 ns: the limit is near a tenth of a second, which only hostile inputs to a nested loop come close to.
+	maxCost = 10_000_000
+)
+
+// environment is what expressions are compiled in: it has no state of a configuration and is built once per process.
+type environment struct {
+	*cel.Env
+	zones *zoneCache
+}
+
+var sharedEnvironment = sync.OnceValues(newEnvironment)
+
+// newEnvironment pins the versions of all libraries, so that an update of cel-go does not change what expressions mean.
+func newEnvironment() (*environment, error) {
+	zones := new(zoneCache)
+	env, err := cel.NewEnv(
+		cel.OptionalTypes(cel.OptionalTypesVersion(2)),
+		ext.Strings(ext.StringsVersion(5), ext.StringsValidateFormatCalls(true)),
+		ext.Lists(ext.ListsVersion(4), ext.ListsMaxRangeSize(maxRange)),
+		ext.Sets(ext.SetsVersion(1)),
+		ext.Math(ext.MathVersion(3)),
+		ext.Encoders(ext.EncodersVersion(1)),
+		cel.CostEstimatorOptions(checker.OverloadCostEstimate("json_encode_dyn", encodeCost)),
+		ext.Regex(ext.RegexVersion(1)),
+		ext.Network(ext.NetworkVersion(ext.Version1)),
+		ext.Bindings(ext.BindingsVersion(0)),
+		ext.TwoVarComprehensions(ext.TwoVarComprehensionsVersion(0)),
+		placeholderLibrary(),
+		zones.library(),
+
+		cel.Variable("principal", principalType.celType),
+		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("request", requestType.celType),
+		cel.Variable("params", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("now", cel.TimestampType),
+
+		cel.ParserExpressionSizeLimit(maxLength),
+		cel.ParserRecursionLimit(maxDepth),
+		cel.ExpressionNodeLimit(maxNodes),
+		cel.RegexProgramSizeLimit(maxRegex),
+		cel.ASTValidators(
+			cel.ValidateDurationLiterals(),
+			cel.ValidateTimestampLiterals(),
+			cel.ValidateComprehensionNestingLimit(maxLoops),
+			cel.ValidateBindNestingLimit(maxBinds),
+		),
+		withObjectTypes, // last: it wraps the types that the libraries brought
+	)
+	if err != nil {
+		return nil, fmt.Errorf("building the environment of expressions: %w", err)
+	}
+	return &environment{Env: env, zones: zones}, nil
+}
+
+// compileExpression returns a program of type bool, or nil for no expression, which is true. The path is that of the
+// rule; its parameters are the only ones that the expression may read.
+func compileExpression(source string, path *pattern) (cel.Program, error) {
+	if source == "" {
+		return nil, nil
+	}
+	if i := strings.Index(source, "{http."); i >= 0 {
+		return nil, fmt.Errorf("when: Caddy replaced a shorthand such as {path} or {host} at %.40q: write placeholder(\"http.…\") to read a placeholder", source[i:])
+	}
+	env, err := sharedEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	text := common.NewStringSource(source, "when")
+	ast, issues := env.CompileSource(text)
+	if issues.Err() == nil {
+		issues = cel.NewIssuesWithSourceInfo(common.NewErrors(text), ast.NativeRep().SourceInfo())
+		checkExpression(env, ast, path, issues)
+		checkOutput(ast, issues)
+	}
+	if issues.Err() != nil {
+		return nil, errors.New(strings.ReplaceAll(issues.String(), "ERROR: when:", "when:"))
+	}
+	if err := checkCost(env, ast); err != nil {
+		return nil, fmt.Errorf("when: %w", err)
+	}
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, fmt.Errorf("when: %w", err)
+	}
+	return program, nil
+}
+
+// checkOutput wants exactly bool: a dyn could be anything once requests come, and a rule that always fails decides
+// nothing.
+func checkOutput(ast *cel.Ast, issues *cel.Issues) {
+	switch output := ast.OutputType(); {
+	case output.IsExactType(cel.BoolType):
+	case output.IsExactType(cel.DynType):
+		issues.ReportErrorAtID(ast.NativeRep().Expr().ID(),
+			"the expression must be of type bool, and the type of this is only known at run time: compare it, as in claims.admin == true")
+	default:
+		issues.ReportErrorAtID(ast.NativeRep().Expr().ID(),
+			"the expression must be of type bool, this is %s: compare it with something", cel.FormatCELType(output))
+	}
+}
