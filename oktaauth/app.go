@@ -130,7 +130,7 @@ func (a *App) named(names []string) ([]*Issuer, error) {
 func (a *App) Start() error {
 	a.tokens.Value.SetCapacity(a.cacheSize)
 	for _, i := range a.leased {
-		i.keys.Value.Start()
+		i.keys.Start()
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (*App) Stop() error { return nil }
 func (a *App) Cleanup() error {
 	var errs []error
 	for _, i := range a.leased {
-		errs = append(errs, i.keys.Release())
+		errs = append(errs, i.lease.Release())
 	}
 	return errors.Join(append(errs, a.tokens.Release())...)
 }

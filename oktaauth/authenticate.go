@@ -62,7 +62,7 @@ func (h *Handler) recall(digest cache.Digest, at *attempt) *deny.Refusal {
 		return nil
 	}
 	rt := h.route(v.identity.Issuer)
-	if rt == nil || rt.keys.Value != v.keys {
+	if rt == nil || rt.keys != v.keys {
 		return nil
 	}
 	at.cache, at.route = telemetry.Hit, rt
@@ -107,7 +107,7 @@ func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, 
 	if refusal := at.route.checkAlgorithm(token.Algorithm); refusal != nil {
 		return refusal
 	}
-	keys := at.route.keys.Value
+	keys := at.route.keys
 	flight := keys.flights.DoChan(string(digest[:]), func() (any, error) {
 		return keys.verify(token)
 	})

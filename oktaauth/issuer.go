@@ -84,8 +84,9 @@ type Issuer struct {
 	// InsecureHTTP allows http:// beyond loopback addresses: whoever is between can then forge keys, and so tokens.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	skew time.Duration
-	keys lease.Lease[*keyState]
+	skew  time.Duration
+	keys  *keyState
+	lease lease.Lease[*keyState]
 }
 
 // provision checks the issuer, sets defaults, and leases its keys. It does no network I/O.
@@ -110,7 +111,8 @@ func (i *Issuer) provision() error {
 	if source.CA, err = readFile("tls_ca", i.TLSCA); err != nil {
 		return err
 	}
-	i.keys, err = keyStates.Take(source, func() (*keyState, error) { return newKeyState(source) })
+	i.lease, err = keyStates.Take(source, func() (*keyState, error) { return newKeyState(source) })
+	i.keys = i.lease.Value
 	return err
 }
 

@@ -31,6 +31,9 @@ func (p Pool[K, V]) Take(key K, create func() (V, error)) (Lease[V], error) {
 
 // Lease is a reference to a value of a pool. The zero Lease holds nothing, and releasing it does nothing: a
 // configuration that fails half-way releases exactly what it took.
+//
+// Whatever runs at the same time as Release, such as a request that a stopping server still answers, must hold a copy
+// of Value and not read it from the lease.
 type Lease[V any] struct {
 	Value   V
 	release func() error
