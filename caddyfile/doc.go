@@ -1,0 +1,57 @@
+// Package caddyfile is the Caddyfile syntax of the modules, and the only package that knows it.
+//
+// Global option:
+//
+//	okta {
+//		issuer <name> <url> {
+//			audience       <value>…
+//			client_id      <id>…
+//			profile        okta | rfc9068
+//			algorithms     <algorithm>…
+//			clock_skew     <duration>
+//			max_lifetime   <duration>
+//			keys_url       <url>
+//			keys_file      <file>
+//			keys_refresh   <duration>
+//			keys_max_stale <duration>
+//			tls_ca         <file>
+//			insecure_http
+//		}
+//		token_cache <number>
+//	}
+//
+// Directives, in the order in which they run; no "order" option is needed:
+//
+//	okta_auth [<matcher>] [<issuer name>… | <issuer url> <audience>…] {
+//		issuer         <name>… | <url> <audience>…
+//		audience       <value>…
+//		client_id      <id>…
+//		scopes         <scope>…
+//		acr_values     <value>…
+//		max_age        <duration>
+//		token          header <name> [<scheme>] | cookie <name>
+//		optional
+//		cors_preflight pass
+//		realm          <realm>
+//		headers        none | {
+//			<name> <claim>
+//		}
+//		keep_token
+//	}
+//
+//	cel_policy [<matcher>] [<expression>]
+//	cel_policy [<matcher>] {
+//		name    <name>
+//		allow   <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>
+//		deny    <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>
+//		step_up <rule> [<METHOD>[,<METHOD>…]] [<path>] {
+//			acr_values <value>…
+//			max_age    <duration>
+//			when       <expression>
+//		}
+//		report_only
+//	}
+//
+// An expression is one token, in backticks. An option stands once, with all its values on its line; a word that is not
+// listed here is an error with file and line.
+package caddyfile

@@ -1,0 +1,96 @@
+package caddyfile
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-okta/caddy-okta/oktaauth"
+)
+
+// parseOkta parses the global option okta.
+func parseOkta(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next()
+	if existing != nil {
+		return nil, d.Err("okta is already set: declare all issuers in one block")
+	}
+	if d.NextArg() {
+		return nil, d.Errf("unexpected %q: okta takes a block", d.Val())
+	}
+	app := &oktaauth.App{Issuers: make(map[string]*oktaauth.Issuer)}
+	cacheSet := false
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "issuer":
+			if err := parseIssuer(d, app.Issuers); err != nil {
+				return nil, err
+			}
+		case "token_cache":
+			if cacheSet {
+				return nil, d.Err("token_cache is already set")
+			}
+			cacheSet = true
+			var value string
+			if err := text(d, &value)(); err != nil {
+				return nil, err
+			}
+			size, err := strconv.Atoi(value)
+			if err != nil || size < 0 {
+				return nil, d.Errf("token_cache: %q is not a number of tokens; 0 turns the cache off", value)
+			}
+			app.TokenCache = &size
+		default:
+			return nil, d.Errf("unknown option %q: write one of issuer, token_cache", d.Val())
+		}
+		if d.NextArg() {
+			return nil, d.Errf("unexpected %q: one option per line", d.Val())
+		}
+	}
+	return httpcaddyfile.App{Name: "okta", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// parseIssuer parses "issuer <name> <url> { … }".
+func parseIssuer(d *caddyfile.Dispenser, issuers map[string]*oktaauth.Issuer) error {
+	var name string
+	i := new(oktaauth.Issuer)
+	if !d.Args(&name, &i.URL) || name == "" || i.URL == "" {
+		return d.Err("write issuer <name> <url>")
+	}
+	if !oktaauth.Name.MatchString(name) {
+		return d.Errf("issuer name %q: %s", name, oktaauth.NameRule)
+	}
+	if issuers[name] != nil {
+		return d.Errf("issuer %s is already declared", name)
+	}
+	if d.NextArg() {
+		return d.Errf("unexpected %q: audiences stand in the block of the issuer", d.Val())
+	}
+	issuers[name] = i
+	return block(d, map[string]func() error{
+		"audience":       list(d, &i.Audience),
+		"client_id":      list(d, &i.ClientID),
+		"profile":        text(d, &i.Profile),
+		"algorithms":     list(d, &i.Algorithms),
+		"clock_skew":     clockSkew(d, i),
+		"max_lifetime":   duration(d, &i.MaxLifetime),
+		"keys_url":       text(d, &i.KeysURL),
+		"keys_file":      text(d, &i.KeysFile),
+		"keys_refresh":   duration(d, &i.KeysRefresh),
+		"keys_max_stale": duration(d, &i.KeysMaxStale),
+		"tls_ca":         text(d, &i.TLSCA),
+		"insecure_http":  flag(&i.InsecureHTTP),
+	})
+}
+
+// clockSkew may be zero, which differs from not being set.
+func clockSkew(d *caddyfile.Dispenser, i *oktaauth.Issuer) func() error {
+	return func() error {
+		skew, err := parseDuration(d)
+		value := caddy.Duration(skew)
+		i.ClockSkew = &value
+		return err
+	}
+}

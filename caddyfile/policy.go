@@ -1,0 +1,124 @@
+package caddyfile
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-okta/caddy-okta/celpolicy"
+)
+
+// shortForm is the name of the one rule of "cel_policy <expression>".
+const shortForm = "expression"
+
+// parsePolicy parses the directive cel_policy. Rules are compiled here already, so that a mistake is reported with the
+// file and line of its rule.
+func parsePolicy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	handler := new(celpolicy.Handler)
+	switch args := h.RemainingArgs(); len(args) {
+	case 0:
+	case 1:
+		handler.Rules = []celpolicy.Rule{{Allow: shortForm, When: args[0]}}
+		if err := handler.Rules[0].Check(); err != nil {
+			return nil, h.Errf("expression: %v", err)
+		}
+		return handler, noBlock(h.Dispenser, "cel_policy <expression>")
+	default:
+		return nil, h.Errf("unexpected %q: the expression is one token, in backticks", args[1])
+	}
+	p := policyParser{d: h.Dispenser, handler: handler, seen: make(map[string]bool)}
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := p.option(); err != nil {
+			return nil, err
+		}
+	}
+	return handler, nil
+}
+
+type policyParser struct {
+	d       *caddyfile.Dispenser
+	handler *celpolicy.Handler
+	seen    map[string]bool // options that may come once, and names of rules
+}
+
+func (p *policyParser) option() error {
+	d, word := p.d, p.d.Val()
+	switch word {
+	case "allow", "deny", "step_up":
+		return p.rule(word)
+	case "name", "report_only":
+	default:
+		return d.Errf("unknown option %q: write one of allow, deny, step_up, name, report_only", word)
+	}
+	if p.seen[word] {
+		return d.Errf("%s is already set", word)
+	}
+	p.seen[word] = true
+	if word == "name" {
+		if err := text(d, &p.handler.Name)(); err != nil {
+			return err
+		}
+	} else {
+		p.handler.ReportOnly = true
+	}
+	if d.NextArg() {
+		return d.Errf("unexpected %q: one option per line", d.Val())
+	}
+	return nil
+}
+
+// rule parses "<kind> <rule> [<METHOD>[,<METHOD>…]] [<path>]", and then an expression or, for step_up, a block.
+func (p *policyParser) rule(kind string) error {
+	d := p.d
+	args := d.RemainingArgs()
+	if len(args) == 0 || kind != "step_up" && len(args) < 2 {
+		return d.Errf("write %s", usage[kind])
+	}
+	name, args := args[0], args[1:]
+	var r celpolicy.Rule
+	if kind != "step_up" {
+		r.When, args = args[len(args)-1], args[:len(args)-1]
+	}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "/") {
+		r.Methods, args = strings.Split(args[0], ","), args[1:]
+	}
+	if len(args) > 0 {
+		r.Path, args = args[0], args[1:]
+	}
+	if len(args) > 0 {
+		return d.Errf("unexpected %q: write %s; the expression is one token, in backticks", args[0], usage[kind])
+	}
+	switch kind {
+	case "allow":
+		r.Allow = name
+	case "deny":
+		r.Deny = name
+	case "step_up":
+		r.StepUp = name
+		if err := block(d, map[string]func() error{
+			"acr_values": list(d, &r.ACRValues),
+			"max_age":    duration(d, &r.MaxAge),
+			"when":       text(d, &r.When),
+		}); err != nil {
+			return err
+		}
+	}
+	if err := r.Check(); err != nil {
+		return d.Errf("%s %s: %v", kind, name, err)
+	}
+	if p.seen["rule "+name] {
+		return d.Errf("%s %s: the policy has two rules of this name: rename one", kind, name)
+	}
+	p.seen["rule "+name] = true
+	p.handler.Rules = append(p.handler.Rules, r)
+	return nil
+}
+
+var usage = map[string]string{
+	"allow":   "allow <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>",
+	"deny":    "deny <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>",
+	"step_up": "step_up <rule> [<METHOD>[,<METHOD>…]] [<path>] { … }",
+}
