@@ -50,9 +50,19 @@ func New[V any](capacity int) *Cache[V] {
 	return c
 }
 
-// SetCapacity bounds the cache anew. Zero turns it off. Entries above a smaller bound leave with the next Put.
+// SetCapacity bounds the cache anew. Zero turns it off. Entries above a smaller bound leave at once.
 func (c *Cache[V]) SetCapacity(capacity int) {
-	c.capacity.Store(int64(capacity+shards-1) / shards)
+	perShard := capacity / shards
+	if capacity%shards > 0 {
+		perShard++
+	}
+	c.capacity.Store(int64(perShard))
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.shrink(perShard)
+		s.mu.Unlock()
+	}
 }
 
 // Digest returns the digest under which secret is kept.
@@ -77,16 +87,21 @@ func (c *Cache[V]) Get(d Digest, now time.Time) (value V, ok bool) {
 
 // Put keeps a value until expires. A full cache drops another entry for it.
 func (c *Cache[V]) Put(d Digest, value V, expires time.Time) {
-	capacity := int(c.capacity.Load())
 	s := &c.shards[d[0]%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	capacity := int(c.capacity.Load()) // under the lock: SetCapacity stores first and shrinks then
 	delete(s.entries, d)
-	for len(s.entries) > 0 && len(s.entries) >= capacity {
-		s.evict()
-	}
+	s.shrink(capacity - 1)
 	if capacity > 0 {
 		s.entries[d] = entry[V]{value, expires.Unix()}
+	}
+}
+
+// shrink drops entries until no more than limit are left.
+func (s *shard[V]) shrink(limit int) {
+	for len(s.entries) > max(limit, 0) {
+		s.evict()
 	}
 }
 

@@ -35,7 +35,9 @@ func (c *Challenge) Respond(w http.ResponseWriter, f *Refusal) error {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(f.RetryAfter.Seconds())), 10))
 	}
-	return caddyhttp.Error(f.Reason.Status(), f)
+	err := caddyhttp.Error(f.Reason.Status(), f)
+	err.StatusCode, err.Err = f.Reason.Status(), f // a cause may be an answer of its own: it is not this one
+	return err
 }
 
 // header returns the value of WWW-Authenticate (RFC 6750 §3, RFC 9470 §3). Every parameter is a quoted-string.

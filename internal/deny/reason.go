@@ -98,6 +98,9 @@ func (r Reason) String() string { return table[r].code }
 // Status returns the HTTP status that answers r, or 0 when the request goes on.
 func (r Reason) Status() int { return table[r].status }
 
+// IsInvalidToken reports whether a token was presented and is no good, whoever presents it.
+func (r Reason) IsInvalidToken() bool { return table[r].oauthError == invalidToken }
+
 // Description returns one sentence for clients and operators. It never holds a value of the request.
 func (r Reason) Description() string { return table[r].description }
 

@@ -82,7 +82,8 @@ func (t *Token) readHeader(part string) error {
 			return fmt.Errorf("%s is not accepted: keys come from the issuer", name)
 		}
 	}
-	if strings.EqualFold(contentType, "JWT") { // RFC 7519 §5.2
+	switch strings.ToLower(contentType) { // RFC 7519 §5.2, RFC 7515 §4.1.10
+	case "jwt", "application/jwt":
 		return errors.New("nested tokens are not accepted")
 	}
 	return nil

@@ -2,7 +2,12 @@ package jwt
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
@@ -21,12 +26,29 @@ var signatureSize = map[string]int{"ES256": 64, "ES384": 96, "ES512": 132}
 // Verify checks the signature under the token's own algorithm. The caller has made sure that the algorithm is one
 // that the configuration allows and the key is meant for: the token never chooses (RFC 8725 §3.1).
 func (t *Token) Verify(key crypto.PublicKey) error {
+	if !sound(key) {
+		return fmt.Errorf("a %T like this is no public key for signatures", key)
+	}
 	if size, ok := signatureSize[t.Algorithm]; ok && len(t.signature) != size {
 		return fmt.Errorf("the signature has %d bytes, %s has %d", len(t.signature), t.Algorithm, size)
 	}
 	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(t.Algorithm))
-	if err != nil {
-		return err
+	if err != nil || !slices.Contains(Algorithms, t.Algorithm) { // the library knows more, HMAC among them
+		return errors.New("the algorithm is not one for signatures with public keys")
 	}
 	return verifier.Verify([]byte(t.signed), t.signature, key)
+}
+
+// sound tells whether key is a public key and whole. The library would take secrets and private keys too, and some
+// broken keys end the process there.
+func sound(key crypto.PublicKey) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return true
+	case *ecdsa.PublicKey:
+		return k != nil && k.Curve != nil
+	case ed25519.PublicKey:
+		return len(k) == ed25519.PublicKeySize
+	}
+	return false
 }

@@ -61,6 +61,12 @@ type Decision struct {
 // String keeps {http.vars.*} from printing a caller, whose credential is nobody's to read.
 func (*Caller) String() string { return "redacted" }
 
+// GoString does the same for %#v.
+func (*Caller) GoString() string { return "redacted" }
+
+// MarshalText does the same for JSON, in which logs and templates write request variables.
+func (*Caller) MarshalText() ([]byte, error) { return []byte("redacted"), nil }
+
 // varKey is the request variable that holds the *Caller.
 const varKey = "caddy_okta.caller"
 
