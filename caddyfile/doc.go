@@ -18,6 +18,11 @@
 //			insecure_http
 //		}
 //		token_cache <number>
+//		guard {
+//			failures <number>
+//			window   <duration>
+//			ban      <duration>
+//		}
 //	}
 //
 // Directives, in the order in which they run; no "order" option is needed:

@@ -22,6 +22,7 @@ func TestGrammarParsersAndReadmeAgree(t *testing.T) {
 	for block, around := range map[string]string{
 		"okta":       "{\n okta {\n %s\n }\n}\n",
 		"issuer":     "{\n okta {\n issuer main https://acme.okta.com/oauth2/default {\n %s\n }\n }\n}\n",
+		"guard":      "{\n okta {\n guard {\n %s\n }\n }\n}\n",
 		"okta_auth":  "example.com {\n okta_auth https://acme.okta.com/oauth2/default a {\n %s\n }\n}\n",
 		"cel_policy": "example.com {\n cel_policy {\n %s\n }\n}\n",
 		"step_up":    "example.com {\n cel_policy {\n step_up rule {\n %s\n }\n }\n}\n",

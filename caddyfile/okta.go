@@ -42,8 +42,16 @@ func parseOkta(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, d.Errf("token_cache: %q is not a number of tokens; 0 turns the cache off", value)
 			}
 			app.TokenCache = &size
+		case "guard":
+			if app.Guard != nil {
+				return nil, d.Err("guard is already set")
+			}
+			app.Guard = new(oktaauth.Guard)
+			if err := parseGuard(d, app.Guard); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown option %q: write one of issuer, token_cache", d.Val())
+			return nil, d.Errf("unknown option %q: write one of guard, issuer, token_cache", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.Errf("unexpected %q: one option per line", d.Val())
@@ -82,6 +90,15 @@ func parseIssuer(d *caddyfile.Dispenser, issuers map[string]*oktaauth.Issuer) er
 		"keys_max_stale": duration(d, &i.KeysMaxStale),
 		"tls_ca":         text(d, &i.TLSCA),
 		"insecure_http":  flag(&i.InsecureHTTP),
+	})
+}
+
+// parseGuard parses "guard { … }". Without a block, the defaults apply.
+func parseGuard(d *caddyfile.Dispenser, g *oktaauth.Guard) error {
+	return block(d, map[string]func() error{
+		"failures": number(d, &g.Failures),
+		"window":   duration(d, &g.Window),
+		"ban":      duration(d, &g.Ban),
 	})
 }
 

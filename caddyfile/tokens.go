@@ -3,6 +3,7 @@ package caddyfile
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,20 @@ func list(d *caddyfile.Dispenser, into *[]string) func() error {
 			return d.Errf("%s needs a value", word)
 		}
 		*into = values
+		return nil
+	}
+}
+
+// number returns an option that takes a whole number above zero.
+func number(d *caddyfile.Dispenser, into *int) func() error {
+	return func() (err error) {
+		word := d.Val()
+		if !d.NextArg() {
+			return d.Errf("%s needs a number", word)
+		}
+		if *into, err = strconv.Atoi(d.Val()); err != nil || *into < 1 {
+			return d.Errf("%s: %q is not a number above zero", word, d.Val())
+		}
 		return nil
 	}
 }

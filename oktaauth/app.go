@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/sync/singleflight"
@@ -34,9 +35,16 @@ type App struct {
 	// What depends on time or on the route is checked on every request in any case. Default: 100000.
 	TokenCache *int `json:"token_cache,omitempty"`
 
+	// Guard answers 429 to addresses that keep sending invalid tokens. Default: off.
+	Guard *Guard `json:"guard,omitempty"`
+
+	events    *emitter
 	tokens    lease.Lease[*tokenCache]
 	cacheSize int
 	leased    []*Issuer
+	storage   jwks.Storage
+	leave     []func() // what Stop ends, by source of keys
+	metrics   *keysCollector
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,7 +52,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "okta", New: func() caddy.Module { return new(App) }}
 }
 
-// What outlives a configuration. keyStates are keyed by where the keys come from and how they are fetched.
+// What outlives a configuration. keyStates are keyed by where the keys come from and whom TLS trusts.
 var (
 	keyStates   = lease.NewPool[jwks.Config, *keyState]()
 	tokenCaches = lease.NewPool[struct{}, *tokenCache]()
@@ -68,7 +76,12 @@ func newKeyState(config jwks.Config) (*keyState, error) {
 }
 
 // Provision checks the issuers and leases what they share.
-func (a *App) Provision(caddy.Context) error {
+func (a *App) Provision(ctx caddy.Context) error {
+	a.storage = ctx.Storage()
+	a.metrics = new(keysCollector)
+	if err := ctx.GetMetricsRegistry().Register(a.metrics); err != nil {
+		return err
+	}
 	size := DefaultTokenCache
 	if a.TokenCache != nil {
 		size = *a.TokenCache
@@ -81,6 +94,14 @@ func (a *App) Provision(caddy.Context) error {
 		return err
 	}
 	a.cacheSize = size
+	if a.events, err = newEmitter(ctx); err != nil {
+		return err
+	}
+	if a.Guard != nil {
+		if err := a.Guard.provision(a.burst); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Issuers)) {
 		if !Name.MatchString(name) {
 			return fmt.Errorf("issuer name %q: %s", name, NameRule)
@@ -93,6 +114,22 @@ func (a *App) Provision(caddy.Context) error {
 		}
 	}
 	return nil
+}
+
+// keysChanged returns what tells subscribers that the keys of an issuer cannot be fetched, or can again.
+func (a *App) keysChanged(issuer string) func(error) {
+	return func(err error) {
+		if err == nil {
+			a.events.emit(EventKeysRecovered, map[string]any{"issuer": issuer})
+			return
+		}
+		a.events.emit(EventKeysUnreachable, map[string]any{"issuer": issuer, "error": err.Error()})
+	}
+}
+
+// burst tells subscribers that the guard banned an address.
+func (a *App) burst(address string, failures int) {
+	a.events.emit(EventRefusalBurst, map[string]any{"client_ip": address, "count": failures})
 }
 
 // Name is what issuers may be called.
@@ -125,24 +162,47 @@ func (a *App) named(names []string) ([]*Issuer, error) {
 	return issuers, nil
 }
 
-// Start begins to fetch keys in the background. It does not wait for them. The shared cache takes its size here and
-// not in Provision, which also runs for configurations that are refused.
+// Start begins to fetch keys in the background, and to look for those in the storage. It does not wait for them. What
+// is shared takes its settings here and not in Provision, which also runs for configurations that are refused.
 func (a *App) Start() error {
 	a.tokens.Value.SetCapacity(a.cacheSize)
+	met := make(map[*keyState]bool)
 	for _, i := range a.leased {
-		i.keys.Start()
+		terms := jwks.Terms{Refresh: time.Duration(i.KeysRefresh), MaxStale: time.Duration(i.KeysMaxStale)}
+		if !met[i.keys] {
+			// Once, however many issuers share the keys.
+			terms.Storage, terms.Changed = a.storage, a.keysChanged(i.URL)
+			met[i.keys] = true
+		}
+		a.leave = append(a.leave, i.keys.Join(terms))
+	}
+	for keys := range met {
+		keys.Start()
+	}
+	a.metrics.watch(a.leased)
+	return nil
+}
+
+// Stop ends the use of this configuration's storage. What was leased goes back in Cleanup, once the new configuration
+// runs.
+func (a *App) Stop() error {
+	if a.events != nil {
+		a.events.stop()
+	}
+	for _, leave := range a.leave {
+		leave()
 	}
 	return nil
 }
 
-// Stop does nothing: what was leased goes back in Cleanup, once the new configuration runs.
-func (*App) Stop() error { return nil }
-
-// Cleanup gives back what Provision took.
+// Cleanup gives back what Provision took. It also runs without Stop, when a configuration fails to start.
 func (a *App) Cleanup() error {
-	var errs []error
+	errs := []error{a.Stop()}
 	for _, i := range a.leased {
 		errs = append(errs, i.lease.Release())
+	}
+	if a.Guard != nil {
+		errs = append(errs, a.Guard.lease.Release())
 	}
 	return errors.Join(append(errs, a.tokens.Release())...)
 }

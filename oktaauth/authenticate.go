@@ -47,7 +47,7 @@ func (h *Handler) authenticate(ctx context.Context, token string, at *attempt) *
 
 func (rt *route) judge(checks []check, v *verified, now time.Time) *deny.Refusal {
 	for _, check := range checks {
-		if refusal := check(rt, v, now); refusal != nil {
+		if refusal := check.judge(rt, v, now); refusal != nil {
 			return refusal
 		}
 	}
@@ -113,7 +113,7 @@ func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, 
 	})
 	select {
 	case <-ctx.Done():
-		return deny.KeysUnavailable.Because("%w", ctx.Err())
+		return keyRefusal(&jwks.Unavailable{Err: ctx.Err()})
 	case result := <-flight:
 		if refusal := (*deny.Refusal)(nil); errors.As(result.Err, &refusal) {
 			return refusal

@@ -19,12 +19,25 @@ type route struct {
 }
 
 // check judges one thing about a verified token. It runs on every request.
-type check func(rt *route, v *verified, now time.Time) *deny.Refusal
+type check struct {
+	name  string // for `caddy okta verify`
+	judge func(rt *route, v *verified, now time.Time) *deny.Refusal
+}
 
 // provisionRoutes combines the handler with each of its issuers.
 func (h *Handler) provisionRoutes(issuers []*Issuer) error {
 	if h.MaxAge < 0 || time.Duration(h.MaxAge)%time.Second != 0 {
 		return fmt.Errorf("max_age %s must be positive and in whole seconds", time.Duration(h.MaxAge))
+	}
+	for name, list := range map[string][]string{"audience": h.Audience, "client_id": h.ClientID, "scopes": h.Scopes, "acr_values": h.ACRValues} {
+		for _, value := range list {
+			if value == "" {
+				return fmt.Errorf("%s must not be empty", name)
+			}
+			if strings.Contains(value, "{env.") {
+				return fmt.Errorf("%s %s: placeholders are not replaced on a route: write {$NAME} in a Caddyfile, or the value itself", name, value)
+			}
+		}
 	}
 	for name, list := range map[string][]string{"scopes": h.Scopes, "acr_values": h.ACRValues} {
 		for _, value := range list {
@@ -54,18 +67,24 @@ func (h *Handler) provisionRoutes(issuers []*Issuer) error {
 }
 
 // valid is what makes a token valid for an issuer and a route, in the order of the checks.
-var valid = []check{checkType, checkRequired, checkAudience, checkTimes, checkBinding}
+var valid = []check{
+	{"kind of token", checkType},
+	{"required claims", checkRequired},
+	{"audience", checkAudience},
+	{"times", checkTimes},
+	{"binding to the sender", checkBinding},
+}
 
 // demands lists what the caller of a valid token must meet, in this order. What is not configured is not in the list.
 func demands(h *Handler, i *Issuer) (checks []check) {
 	if len(i.ClientID) > 0 || len(h.ClientID) > 0 {
-		checks = append(checks, checkClient)
+		checks = append(checks, check{"client", checkClient})
 	}
 	if len(h.Scopes) > 0 {
-		checks = append(checks, checkScopes)
+		checks = append(checks, check{"scopes", checkScopes})
 	}
 	if len(h.ACRValues) > 0 || h.MaxAge > 0 {
-		checks = append(checks, checkStepUp)
+		checks = append(checks, check{"step-up", checkStepUp})
 	}
 	return checks
 }
@@ -111,7 +130,7 @@ func checkRequired(rt *route, v *verified, _ time.Time) *deny.Refusal {
 		missing = "sub"
 	case c.ClientID == "":
 		missing = "cid"
-	case rt.Profile == ProfileRFC9068 && c.Raw["client_id"] == nil:
+	case rt.Profile == ProfileRFC9068 && c.Raw["client_id"] != c.ClientID: // cid does not stand in for it
 		missing = "client_id"
 	case rt.Profile == ProfileRFC9068 && c.ID == "":
 		missing = "jti"

@@ -74,20 +74,14 @@ func (t *TokenSource) provision() (*source, error) {
 	return s, nil
 }
 
-// take returns the request's credential and removes it from the request, unless it is to be kept. It returns an empty
-// token when there is none. What is not one well-formed credential of this source is removed as well.
-func (s *source) take(r *http.Request, caller *principal.Caller, keep bool) (string, *deny.Refusal) {
+// take returns the request's credential, or an empty token when there is none. It leaves the request as it is: a token
+// may be there to be kept.
+func (s *source) take(r *http.Request, caller *principal.Caller) (string, *deny.Refusal) {
 	token, found, refusal := s.read(r)
 	if taken, ok := caller.Taken[s.String()]; ok {
 		token, found, refusal = taken, true, nil
 	}
-	if !found && refusal == nil {
-		return "", nil
-	}
-	if !keep || refusal != nil {
-		s.remove(r)
-	}
-	if refusal != nil {
+	if !found || refusal != nil {
 		return "", refusal
 	}
 	if caller.Taken == nil {

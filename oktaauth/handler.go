@@ -77,6 +77,7 @@ type Handler struct {
 
 	matchers  caddyhttp.MatcherSets
 	tokens    *tokenCache
+	guard     *Guard
 	routes    []*route
 	source    *source
 	headers   *headers
@@ -97,7 +98,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := module.(*App)
-	h.tokens = app.tokens.Value
+	h.tokens, h.guard = app.tokens.Value, app.Guard
 	h.audit = ctx.Logger().Named("audit")
 	if err := telemetry.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -164,15 +165,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	caller := principal.Ensure(r)
-	caller.Judged = true
-	caller.Challenge = h.challenge
-	at := attempt{started: time.Now()}
-	caller.Refusal = h.admit(r, caller, &at)
-	h.observe(r, caller, &at)
+	h.judge(r, caller)
 	if caller.Refusal != nil {
 		return h.challenge.Respond(w, caller.Refusal)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// judge decides about the request, and reports the decision. Afterwards caller says who it is, or why not.
+func (h *Handler) judge(r *http.Request, caller *principal.Caller) {
+	caller.Judged = true
+	caller.Challenge = h.challenge
+	at := attempt{started: time.Now()}
+	if caller.Refusal = h.guard.judge(r, h.admit(r, caller, &at), at.started); caller.Refusal != nil {
+		disown(r, caller)
+	}
+	h.observe(r, caller, &at)
 }
 
 // attempt is how far the judgement of one request came.
@@ -183,19 +191,23 @@ type attempt struct {
 	cache    telemetry.Cache
 }
 
-// admit decides about the request, and gives it the identity of its caller.
+// admit decides about the request, and gives it the identity of its caller. A refused request loses its credential even
+// where it is to be kept: whoever renders error pages is not the backend that the token is for.
 func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) *deny.Refusal {
-	token, refusal := h.source.take(r, caller, h.KeepToken)
-	if refusal != nil {
-		return refusal
-	}
-	if token == "" {
+	token, refusal := h.source.take(r, caller)
+	if refusal == nil && token == "" {
 		return h.admitWithout(r, caller)
 	}
-	if refusal := h.authenticate(r.Context(), token, at); refusal != nil {
-		return refusal
+	if refusal == nil {
+		refusal = h.authenticate(r.Context(), token, at)
 	}
-	if refusal := h.headers.set(r, caller, at.verified.identity); refusal != nil {
+	if refusal == nil {
+		refusal = h.headers.set(r, caller, at.verified.identity)
+	}
+	if refusal != nil || !h.KeepToken {
+		h.source.remove(r)
+	}
+	if refusal != nil {
 		return refusal
 	}
 	caller.Identity, caller.Preflight, caller.ClockSkew = at.verified.identity, false, at.route.skew
@@ -223,7 +235,7 @@ func (h *Handler) observe(r *http.Request, caller *principal.Caller, at *attempt
 
 // admitWithout decides about a request that carries no credential.
 func (h *Handler) admitWithout(r *http.Request, caller *principal.Caller) *deny.Refusal {
-	if h.CORSPreflight == "pass" && isPreflight(r) {
+	if h.CORSPreflight == "pass" && len(caller.Taken) == 0 && isPreflight(r) {
 		r.Header.Del("Cookie")
 		caller.Preflight = true
 		return nil

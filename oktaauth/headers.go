@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -119,21 +120,20 @@ func (h *headers) remove(r *http.Request) {
 }
 
 // names reports whether a backend could read name as one of the identity headers: CGI and its descendants see "_" for
-// "-", and some "_" for "." as well.
+// "-", and some of them for every character that is neither a letter nor a digit.
 func (h *headers) names(name string) bool {
 	if _, ok := h.removed[name]; ok {
 		return true
 	}
-	if strings.ContainsAny(name, "_.") {
-		name = strings.Map(func(c rune) rune {
-			if c == '_' || c == '.' {
-				return '-'
-			}
-			return c
-		}, name)
-	}
-	_, ok := h.removed[http.CanonicalHeaderKey(name)]
+	_, ok := h.removed[http.CanonicalHeaderKey(strings.Map(hyphenated, name))]
 	return ok
+}
+
+func hyphenated(c rune) rune {
+	if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
+		return c
+	}
+	return '-'
 }
 
 // removeFromConnection keeps a client from having our headers dropped as hop-by-hop (RFC 9110 §7.6.1).
@@ -183,10 +183,14 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// set gives the request the identity headers of its caller.
+// set gives the request the identity headers of its caller. Those of another caller, whom an okta_auth before found by
+// another token, leave: the backend never sees two halves of two identities.
 func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity) *deny.Refusal {
 	if len(h.sent) == 0 {
 		return nil
+	}
+	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Raw, id.Raw) {
+		disown(r, caller)
 	}
 	if caller.Owned == nil {
 		caller.Owned = make(map[string]struct{}, len(h.sent))
@@ -203,6 +207,14 @@ func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.I
 		caller.Owned[header.name] = struct{}{}
 	}
 	return nil
+}
+
+// disown takes the identity headers that were set off the request again.
+func disown(r *http.Request, caller *principal.Caller) {
+	for name := range caller.Owned {
+		delete(r.Header, name)
+	}
+	clear(caller.Owned)
 }
 
 // claimValue returns how a header gets its value from a claim.

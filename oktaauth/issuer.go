@@ -71,10 +71,11 @@ type Issuer struct {
 	KeysFile string `json:"keys_file,omitempty"`
 
 	// KeysRefresh is how often keys are fetched in the background, ±10 %. The server's max-age may shorten it, never
-	// below 1m. At least 1m. Default: 1h.
+	// below 1m. Issuers that share keys use the shortest. At least 1m. Default: 1h.
 	KeysRefresh caddy.Duration `json:"keys_refresh,omitempty"`
 
-	// KeysMaxStale is how long the last good keys serve while the issuer cannot be reached. Default: 24h.
+	// KeysMaxStale is how long the last good keys serve while the issuer cannot be reached, also over a restart: they
+	// are kept in Caddy's storage. Issuers that share keys use the shortest. Default: 24h.
 	KeysMaxStale caddy.Duration `json:"keys_max_stale,omitempty"`
 
 	// TLSCA is a PEM file with the roots that the issuer's certificate must chain to, instead of the system's.
@@ -111,7 +112,7 @@ func (i *Issuer) provision() error {
 	if source.CA, err = readFile("tls_ca", i.TLSCA); err != nil {
 		return err
 	}
-	i.lease, err = keyStates.Take(source, func() (*keyState, error) { return newKeyState(source) })
+	i.lease, err = keyStates.Take(source.Origin(), func() (*keyState, error) { return newKeyState(source) })
 	i.keys = i.lease.Value
 	return err
 }
@@ -201,7 +202,7 @@ func (i *Issuer) checkTimes() error {
 		i.KeysMaxStale = caddy.Duration(DefaultKeysMaxStale)
 	}
 	if i.KeysMaxStale < i.KeysRefresh {
-		return fmt.Errorf("keys_max_stale %s is shorter than keys_refresh %s", time.Duration(i.KeysMaxStale), time.Duration(i.KeysRefresh))
+		return fmt.Errorf("keys_max_stale %s is shorter than keys_refresh: write %s or more", time.Duration(i.KeysMaxStale), time.Duration(i.KeysRefresh))
 	}
 	if i.KeysFile != "" && i.KeysURL != "" {
 		return errors.New("keys_file and keys_url exclude each other: remove one")
@@ -213,7 +214,7 @@ func (i *Issuer) checkTimes() error {
 var customServer = regexp.MustCompile(`^/oauth2/[^/]+$`)
 
 // adminHost is the host of Okta's admin console, never that of an issuer.
-var adminHost = regexp.MustCompile(`^([^.]+)-admin(\.[^.]*okta[^.]*\.com)$`)
+var adminHost = regexp.MustCompile(`(?i)^([^.]+)-admin(\.[^.]*okta[^.]*\.(?:com|mil))$`)
 
 func (i *Issuer) checkURL() error {
 	u, err := i.checkScheme("issuer", i.URL)

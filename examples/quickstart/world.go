@@ -36,6 +36,7 @@ type world struct {
 	stage   *server
 	gateway string // host:port
 	admin   string // host:port
+	storage string // a folder of Caddy's
 	reached atomic.Int64
 }
 
@@ -59,6 +60,9 @@ func startWorld(p ports) (w *world, err error) {
 	if w.stage, err = serve(p.stage, w.stageHandler()); err != nil {
 		return w, fmt.Errorf("stage: %w", err)
 	}
+	if w.storage, err = os.MkdirTemp("", "quickstart"); err != nil {
+		return w, err
+	}
 	if w.gateway, err = freeAddress(p.gateway); err != nil {
 		return w, fmt.Errorf("gateway: %w", err)
 	}
@@ -72,6 +76,7 @@ func startWorld(p ports) (w *world, err error) {
 func (w *world) startCaddy() error {
 	for name, value := range map[string]string{
 		"QUICKSTART_ADMIN":   w.admin,
+		"QUICKSTART_STORAGE": w.storage,
 		"QUICKSTART_ISSUER":  w.issuer.Issuer(),
 		"QUICKSTART_GATEWAY": w.gateway,
 		"QUICKSTART_BACKEND": w.backend.address(),
@@ -98,6 +103,9 @@ func (w *world) close() error {
 		if s != nil {
 			s.Close()
 		}
+	}
+	if w.storage != "" {
+		errs = append(errs, os.RemoveAll(w.storage))
 	}
 	return errors.Join(errs...)
 }

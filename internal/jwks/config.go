@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Config says where the keys of an issuer come from, and how long they serve. It is comparable: equal configurations
-// can share one [Source].
+// Config says where the keys of an issuer come from, and how long they serve. It is comparable: configurations of the
+// same [Config.Origin] can share one [Source].
 type Config struct {
 	// Issuer is the issuer's exact URL. Discovery starts there when KeysURL and Keys are empty.
 	Issuer string
@@ -29,6 +29,8 @@ type Config struct {
 	// InsecureHTTP allows http:// beyond loopback, where whoever is on the way can replace the keys.
 	InsecureHTTP bool
 
+	// Refresh and MaxStale count until a user joins with terms of its own.
+
 	// Refresh is the time from one good fetch to the next, give or take a tenth. The issuer's Cache-Control may
 	// shorten it, never below one minute, and it always stays below MaxStale. At least 1s. Default: 1h.
 	Refresh time.Duration
@@ -42,14 +44,24 @@ const (
 	defaultMaxStale = 24 * time.Hour
 )
 
-// prepare checks c and fills in defaults.
-func (c *Config) prepare() error {
+// Origin returns c without what the users of one source may see differently.
+func (c Config) Origin() Config {
+	c.Refresh, c.MaxStale = 0, 0
+	return c
+}
+
+func (c *Config) setDefaults() {
 	if c.Refresh == 0 {
 		c.Refresh = defaultRefresh
 	}
 	if c.MaxStale == 0 {
 		c.MaxStale = defaultMaxStale
 	}
+}
+
+// prepare checks c and fills in defaults.
+func (c *Config) prepare() error {
+	c.setDefaults()
 	switch {
 	case c.Refresh < time.Second:
 		return fmt.Errorf("keys_refresh %s is too short: at least 1s", c.Refresh)

@@ -13,6 +13,10 @@
 // withdrawn the key since, [Source.Usable] that the whole set may not be used any more. A fetch that finds a key again
 // keeps its *Key, so that cached tokens stay valid.
 //
+// The last good set is kept in the [Storage] that the latest user brought to [Source.Join], and serves after a restart
+// until a fetch brings a newer one or it is too old. The storage is only touched in the background; one that is slow,
+// broken or full of lies costs nothing but that.
+//
 // A Source outlives reloads: it holds no logger and nothing else of the configuration that made it, and its fetches
 // and timers end with [Source.Destruct].
 package jwks

@@ -25,10 +25,16 @@ func TestFetchOverHTTP(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(keys))
 	})
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/keys", 301) })
-	mux.HandleFunc("/moved3", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/moved2", 307) })
-	mux.HandleFunc("/moved2", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/moved", 308) })
-	mux.HandleFunc("/moved4", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/moved3", 302) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/keys", http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/moved3", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/moved2", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/moved2", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/moved", http.StatusPermanentRedirect)
+	})
+	mux.HandleFunc("/moved4", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/moved3", http.StatusFound) })
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, elsewhere.URL+"/keys", http.StatusFound)
 	})

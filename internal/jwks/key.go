@@ -1,7 +1,14 @@
 package jwks
 
 import (
+	"cmp"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
 	"slices"
 	"sync/atomic"
 )
@@ -39,6 +46,10 @@ type keySet struct {
 	keys    []*Key // in the order of the document
 	byID    map[string][]*Key
 	ignored []string // why other members of the document are not used
+
+	// document is the list of the keys as JSON, in an order that does not depend on the issuer's but among keys of
+	// one kid. It is made of the numbers that are used, so it holds no secret and nothing that was not read.
+	document string
 }
 
 // find returns the keys of a kid, compared exactly. A nil set has none.
@@ -74,4 +85,44 @@ func (s *keySet) retire(successor *keySet) {
 			k.retired.Store(true)
 		}
 	}
+}
+
+// describe makes the document.
+func (s *keySet) describe() error {
+	keys := slices.Clone(s.keys)
+	slices.SortStableFunc(keys, func(a, b *Key) int { return cmp.Compare(a.ID, b.ID) })
+	list := make([]map[string]string, len(keys))
+	for i, k := range keys {
+		var err error
+		if list[i], err = k.jwk(); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(list)
+	s.document = string(text)
+	return err
+}
+
+// jwk returns the members of the key (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
+func (k *Key) jwk() (map[string]string, error) {
+	encode := base64.RawURLEncoding.EncodeToString
+	jwk := map[string]string{"kid": k.ID, "kty": k.Type}
+	if k.Algorithm != "" {
+		jwk["alg"] = k.Algorithm
+	}
+	switch p := k.Public.(type) {
+	case *rsa.PublicKey:
+		jwk["n"], jwk["e"] = encode(p.N.Bytes()), encode(big.NewInt(int64(p.E)).Bytes())
+	case *ecdsa.PublicKey:
+		point, err := p.Bytes() // 4, x, y (SEC 1 §2.3.3)
+		if err != nil {
+			return nil, err
+		}
+		size := len(point) / 2
+		jwk["crv"] = p.Params().Name
+		jwk["x"], jwk["y"] = encode(point[1:1+size]), encode(point[1+size:])
+	case ed25519.PublicKey:
+		jwk["crv"], jwk["x"] = "Ed25519", encode(p)
+	}
+	return jwk, nil
 }

@@ -54,6 +54,9 @@ func parseSet(document []byte) (*keySet, error) {
 	if len(set.keys) == 0 {
 		return nil, fmt.Errorf("the key set has no usable key: %s", set.ignored[0])
 	}
+	if err := set.describe(); err != nil {
+		return nil, err
+	}
 	return set, nil
 }
 

@@ -56,20 +56,24 @@ type Source struct {
 	client *http.Client
 
 	// What requests read, without a lock. Whenever ready is true there is a set.
-	set   atomic.Pointer[keySet] // the last good set
-	ready atomic.Bool            // the set may be used: it is there, and it is not too old
+	set     atomic.Pointer[keySet] // the last good set
+	ready   atomic.Bool            // the set may be used: it is there, and it is not too old
+	arrived chan struct{}          // closed by the first set
 
 	ctx     context.Context // ends with Destruct
 	cancel  context.CancelFunc
 	running sync.WaitGroup // fetches
 
 	// What fetches do. The lock is held for a few assignments, never during I/O.
-	mu      sync.Mutex
-	closed  bool
-	flight  *flight     // the fetch under way
-	refresh *time.Timer // begins the next one
-	expiry  *time.Timer // ends the use of the set
-	log     journal
+	mu       sync.Mutex
+	closed   bool
+	users    []*user // in the order in which they came
+	refresh  time.Duration
+	maxStale time.Duration
+	flight   *flight     // the fetch under way
+	next     *time.Timer // begins the next one
+	expiry   *time.Timer // ends the use of the set
+	log      journal
 }
 
 // journal is what is known of the fetches so far.
@@ -77,6 +81,9 @@ type journal struct {
 	keysURL   string    // where the last good set came from
 	began     time.Time // the last fetch
 	fetched   time.Time // the last good set
+	stored    bool      // that set came from the storage
+	maxAge    time.Duration
+	hasMaxAge bool      // the last good set came with a max-age
 	next      time.Time // the next fetch
 	notBefore time.Time // when the issuer wants to be asked again
 	failures  int       // in a row
@@ -103,7 +110,13 @@ func newSource(c Config, transport http.RoundTripper) (*Source, error) {
 	if err := c.prepare(); err != nil {
 		return nil, err
 	}
-	s := &Source{config: c, client: newClient(transport)}
+	s := &Source{
+		config:   c,
+		client:   newClient(transport),
+		arrived:  make(chan struct{}),
+		refresh:  c.Refresh,
+		maxStale: c.MaxStale,
+	}
 	if c.Keys != "" {
 		set, err := parseSet([]byte(c.Keys))
 		if err != nil {
@@ -115,7 +128,8 @@ func newSource(c Config, transport http.RoundTripper) (*Source, error) {
 	return s, nil
 }
 
-// Start begins to fetch in the background, for as long as the source lives. Further calls do nothing.
+// Start begins to fetch in the background, for as long as the source lives. Further calls do nothing. A user who has a
+// storage joins first.
 func (s *Source) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,12 +138,12 @@ func (s *Source) Start() {
 	}
 }
 
-// Destruct aborts the fetch under way, waits for its end, and lets none begin again. Requests still under way keep
-// their keys. Further calls do nothing.
+// Destruct aborts the fetch under way, waits for its end, and lets none begin again. An access to the storage is
+// aborted too, and not waited for. Requests still under way keep their keys. Further calls do nothing.
 func (s *Source) Destruct() error {
 	s.mu.Lock()
 	s.closed = true
-	for _, timer := range []*time.Timer{s.refresh, s.expiry} {
+	for _, timer := range []*time.Timer{s.next, s.expiry} {
 		if timer != nil {
 			timer.Stop()
 		}
@@ -144,8 +158,8 @@ func (s *Source) Destruct() error {
 // Lookup returns the keys that a kid names: one, or a few in the order of the issuer's document. The list is shared
 // and must not be changed. The error is an [*Unavailable] while there are no keys to use, else [ErrUnknownKey].
 //
-// Known keys are returned at once. An unknown kid, and any kid while the very first fetch is under way, waits for the
-// one fetch that all share, until ctx ends and 2s at most.
+// Known keys are returned at once. An unknown kid, and any kid while the very first fetch or the look at the storage is
+// under way, waits for what all share, until ctx ends and 2s at most.
 func (s *Source) Lookup(ctx context.Context, kid string) ([]*Key, error) {
 	if kid == "" {
 		return nil, ErrUnknownKey // an issuer's key has a name: no fetch could bring this one
@@ -163,7 +177,7 @@ func (s *Source) await(ctx context.Context, kid string) ([]*Key, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if !s.ready.Load() {
-		s.first().wait(ctx)
+		s.awaitFirst(ctx)
 		if err := s.Usable(); err != nil {
 			return nil, err
 		}
@@ -207,14 +221,29 @@ func (s *Source) Refresh(ctx context.Context) error {
 	}
 }
 
-// first returns the very first fetch while it is under way, and begins it if need be.
-func (s *Source) first() *flight {
+// awaitFirst waits for the first set while there is hope for it: while the very first fetch is under way, which it
+// begins if need be, or the first look at the storage.
+func (s *Source) awaitFirst(ctx context.Context) {
+	var under []<-chan struct{}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.log.good+s.log.bad > 0 {
-		return nil
+	if s.log.good+s.log.bad == 0 {
+		if f := s.begin(); f != nil {
+			under = append(under, f.done)
+		}
 	}
-	return s.begin()
+	if sh := s.shelf(); sh != nil {
+		under = append(under, sh.looking.Done())
+	}
+	s.mu.Unlock()
+	for _, over := range under {
+		select {
+		case <-over:
+		case <-s.arrived:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // demand returns a fetch that may bring an unknown kid, or nil where it has to do without: whoever sends tokens
@@ -271,6 +300,13 @@ func (s *Source) finish(f *flight, d *download, err error) {
 		f.err = errClosed
 		return
 	}
+	if (err != nil) != (s.log.err != nil) {
+		for _, u := range s.users {
+			if u.terms.Changed != nil {
+				u.terms.Changed(err)
+			}
+		}
+	}
 	f.err, s.log.err = err, err
 	now := time.Now()
 	var delay time.Duration
@@ -283,30 +319,36 @@ func (s *Source) finish(f *flight, d *download, err error) {
 	} else {
 		s.log.good++
 		s.log.failures = 0
-		s.log.fetched = now
+		s.log.fetched, s.log.stored = now, false
 		s.log.keysURL = d.keysURL
+		s.log.maxAge, s.log.hasMaxAge = d.maxAge, d.hasMaxAge
 		s.adopt(d.set)
-		if s.expiry != nil {
-			s.expiry.Stop()
-		}
-		s.expiry = time.AfterFunc(s.config.MaxStale, s.expire)
-		delay = s.refreshDelay(d)
+		s.limit()
+		delay = s.refreshDelay()
 	}
-	s.log.next = now.Add(delay)
-	if s.refresh != nil {
-		s.refresh.Stop()
-	}
-	s.refresh = time.AfterFunc(delay, s.tick)
+	s.appoint(delay)
+	s.shelve()
 }
 
-// adopt makes a good set the current one. It is the only way in: a set that was kept somewhere else comes through here
-// too.
+// appoint lets the next fetch begin after a while. The caller holds the lock.
+func (s *Source) appoint(delay time.Duration) {
+	s.log.next = time.Now().Add(delay)
+	if s.next != nil {
+		s.next.Stop()
+	}
+	s.next = time.AfterFunc(delay, s.tick)
+}
+
+// adopt makes a good set the current one. It is the only way in, also for a set that was stored.
 func (s *Source) adopt(set *keySet) {
 	old := s.set.Load()
 	set.inherit(old)
 	s.set.Store(set)
 	s.ready.Store(true)
 	old.retire(set)
+	if old == nil {
+		close(s.arrived)
+	}
 }
 
 // tick begins the fetch that was appointed, unless one that was asked for came in between.
@@ -318,23 +360,35 @@ func (s *Source) tick() {
 	}
 }
 
-// expire ends the use of keys that could not be refreshed for too long: the issuer may have withdrawn them.
+// limit lets the set serve until it is too old: the issuer may have withdrawn keys that could not be refreshed. The
+// caller holds the lock.
+func (s *Source) limit() {
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	left := s.maxStale - time.Since(s.log.fetched)
+	s.ready.Store(left > 0)
+	if left > 0 {
+		s.expiry = time.AfterFunc(left, s.expire)
+	}
+}
+
 func (s *Source) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed && time.Since(s.log.fetched) >= s.config.MaxStale {
-		s.ready.Store(false)
+	if !s.closed {
+		s.limit() // a fetch may have come in between
 	}
 }
 
 // refreshDelay returns the time from a good fetch to the next.
-func (s *Source) refreshDelay(d *download) time.Duration {
-	delay := s.config.Refresh
-	if d.hasMaxAge {
-		delay = min(delay, max(d.maxAge, minRefresh))
+func (s *Source) refreshDelay() time.Duration {
+	delay := s.refresh
+	if s.log.hasMaxAge {
+		delay = min(delay, max(s.log.maxAge, minRefresh))
 	}
 	delay = max(jitter(delay), min(delay, minRefresh))
-	return min(delay, s.config.MaxStale/10*9) // else keys would expire between two good fetches
+	return min(delay, s.maxStale/10*9) // else keys would expire between two good fetches
 }
 
 // retryDelay returns the time from a failed fetch to the next.

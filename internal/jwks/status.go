@@ -14,8 +14,14 @@ type Status struct {
 	Keys        []KeyStatus `json:"keys"`               // the last good set, in the order of the document
 	Ignored     []string    `json:"ignored,omitempty"`  // why other keys of the document are not used
 	FetchedAt   time.Time   `json:"fetched_at,omitzero"`
+	Stored      bool        `json:"stored,omitempty"`      // they came from the storage, and nothing was fetched since
 	NextRefresh time.Time   `json:"next_refresh,omitzero"` // zero while a fetch is under way
 	LastError   string      `json:"last_error,omitempty"`  // of the last fetch; empty when it was good
+
+	// What the storage holds serves after a restart. The error tells why that is of no use, or why it could not be
+	// read or written; it harms nothing while the issuer can be reached.
+	StoredAt     time.Time `json:"stored_at,omitzero"` // when what is stored was fetched
+	StorageError string    `json:"storage_error,omitempty"`
 
 	// Fetches since the source was made, by result. They only grow.
 	FetchesOK     uint64 `json:"fetches_ok"`
@@ -39,6 +45,7 @@ func (s *Source) Status() Status {
 		KeysURL:       s.log.keysURL,
 		Keys:          []KeyStatus{},
 		FetchedAt:     s.log.fetched,
+		Stored:        s.log.stored,
 		FetchesOK:     s.log.good,
 		FetchesFailed: s.log.bad,
 	}
@@ -47,6 +54,12 @@ func (s *Source) Status() Status {
 	}
 	if s.log.err != nil {
 		st.LastError = s.log.err.Error()
+	}
+	if sh := s.shelf(); sh != nil {
+		st.StoredAt = sh.fetched
+		if sh.err != nil {
+			st.StorageError = sh.err.Error()
+		}
 	}
 	if set := s.set.Load(); set != nil {
 		st.Ignored = set.ignored
@@ -72,9 +85,9 @@ func (s *Source) unavailable() error {
 	case s.closed:
 		u.Err = errClosed
 	case s.set.Load() != nil && s.log.err != nil:
-		u.Err = fmt.Errorf("the last good ones are older than %s: %w", s.config.MaxStale, s.log.err)
+		u.Err = fmt.Errorf("the last good ones are older than %s: %w", s.maxStale, s.log.err)
 	case s.set.Load() != nil:
-		u.Err = fmt.Errorf("the last good ones are older than %s", s.config.MaxStale)
+		u.Err = fmt.Errorf("the last good ones are older than %s", s.maxStale)
 	case s.log.err == nil:
 		u.Err = errors.New("the first fetch is not over")
 	}

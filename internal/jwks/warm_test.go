@@ -110,6 +110,15 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// A fetch may end just when the time of the old keys is up.
+func TestExpiryOfKeysThatWereReplaced(t *testing.T) {
+	s := warm(t, Config{}, &issuer{respond: answers(200, document(publish("k1", p256Key())))})
+	s.expire()
+	if err := s.Usable(); err != nil {
+		t.Errorf("Usable() = %v with fresh keys", err)
+	}
+}
+
 // The second outage begins with short delays again.
 func TestRecoveryForgetsFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

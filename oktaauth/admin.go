@@ -1,0 +1,124 @@
+package oktaauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-okta/caddy-okta/internal/jwks"
+)
+
+func init() {
+	caddy.RegisterModule(new(Admin))
+}
+
+// Admin serves, on Caddy's admin endpoint:
+//
+//   - GET /okta/issuers: the issuers of the running configuration, with their keys, the age of the keys, the last error
+//     and the next refresh
+//   - POST /okta/issuers/<name>/refresh: fetches the keys of a named issuer now, and answers with the result
+//
+// Answers and errors are JSON. They hold nothing secret: keys are public ones, by their kid.
+type Admin struct {
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.okta", New: func() caddy.Module { return new(Admin) }}
+}
+
+// Provision finds the app, if the configuration has one.
+func (a *Admin) Provision(ctx caddy.Context) error {
+	if app, err := ctx.AppIfConfigured("okta"); err == nil {
+		a.app = app.(*App)
+	} else if !errors.Is(err, caddy.ErrNotConfigured) {
+		return err
+	}
+	return nil
+}
+
+// Routes returns the endpoints.
+func (a *Admin) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/okta/issuers", Handler: caddy.AdminHandlerFunc(a.list)},
+		{Pattern: "/okta/issuers/", Handler: caddy.AdminHandlerFunc(a.refresh)},
+	}
+}
+
+// issuerStatus is what the endpoints say of one issuer.
+type issuerStatus struct {
+	Name     string   `json:"name,omitempty"` // empty for issuers declared in place
+	URL      string   `json:"url"`
+	Audience []string `json:"audience"`
+	jwks.Status
+}
+
+func (a *Admin) statuses() []issuerStatus {
+	statuses := []issuerStatus{}
+	if a.app == nil {
+		return statuses
+	}
+	for _, i := range a.app.leased {
+		statuses = append(statuses, issuerStatus{a.app.nameOf(i), i.URL, i.Audience, i.keys.Status()})
+	}
+	return statuses
+}
+
+// nameOf returns the name of an issuer, or nothing when it was declared in place.
+func (a *App) nameOf(issuer *Issuer) string {
+	for name, i := range a.Issuers {
+		if i == issuer {
+			return name
+		}
+	}
+	return ""
+}
+
+func (a *Admin) list(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	return answerJSON(w, a.statuses())
+}
+
+func (a *Admin) refresh(w http.ResponseWriter, r *http.Request) error {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/okta/issuers/"), "/refresh")
+	statuses := a.statuses()
+	n := slices.IndexFunc(statuses, func(s issuerStatus) bool { return s.Name != "" && s.Name == name })
+	if !ok || n < 0 {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no issuer at %s: GET /okta/issuers lists them", r.URL.Path)}
+	}
+	if err := allow(w, r, http.MethodPost); err != nil {
+		return err
+	}
+	if err := a.app.Issuers[name].keys.Refresh(r.Context()); err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: fmt.Errorf("fetching the keys of issuer %s: %w", name, err)}
+	}
+	return answerJSON(w, a.statuses()[n])
+}
+
+// allow refuses other methods (RFC 9110 §15.5.6).
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed: use %s", r.Method, methods[0])}
+}
+
+func answerJSON(w http.ResponseWriter, value any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(value)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*Admin)(nil)
+	_ caddy.AdminRouter = (*Admin)(nil)
+)

@@ -1,0 +1,218 @@
+package oktaauth
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-okta/caddy-okta/internal/cache"
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/oktatest"
+	"github.com/caddy-okta/caddy-okta/internal/telemetry"
+)
+
+// newHandler provisions a handler for one issuer with pinned keys, without a Caddy around it.
+func newHandler(tb testing.TB, issuer *oktatest.Server, change func(*Handler)) *Handler {
+	tb.Helper()
+	keys := tb.TempDir() + "/keys.json"
+	writeFile(tb, keys, issuer.JWKS())
+	i := &Issuer{URL: issuer.Issuer(), Audience: []string{"api://default"}, KeysFile: keys, Algorithms: []string{"RS256", "ES256", "EdDSA"}}
+	if err := i.provision(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = i.lease.Release() })
+	h := &Handler{tokens: cache.New[*verified](200_000), audit: zap.NewNop(), challenge: deny.Default, counters: telemetry.NewAuthCounters("")}
+	if change != nil {
+		change(h)
+	}
+	var err error
+	if h.source, err = h.Token.provision(); err != nil {
+		tb.Fatal(err)
+	}
+	if h.headers, err = newHeaders(h.Headers, false); err != nil {
+		tb.Fatal(err)
+	}
+	if err := h.provisionRoutes([]*Issuer{i}); err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+// newRequest returns a request with the headers that a browser sends.
+func newRequest() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "http://api.example.com/orders/7", nil)
+	for _, name := range []string{"User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "X-Request-Id"} {
+		r.Header.Set(name, "some value")
+	}
+	return r
+}
+
+var goOn = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+
+// serve hands the request to a handler as Caddy's server does, as a new one each time. Without a handler it is the
+// floor that the others are compared with.
+func serve(h *Handler, r *http.Request, authorization []string) error {
+	r.Header["Authorization"] = authorization
+	w := httptest.NewRecorder()
+	prepared := caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+	if h == nil {
+		return goOn.ServeHTTP(w, prepared)
+	}
+	return h.ServeHTTP(w, prepared, goOn)
+}
+
+func newIssuer(tb testing.TB) *oktatest.Server {
+	tb.Helper()
+	issuer, err := oktatest.New(oktatest.Config{ID: "default", Keys: []*oktatest.Key{oktatest.NewKey("RS256"), oktatest.NewKey("ES256"), oktatest.NewKey("EdDSA")}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return issuer
+}
+
+func BenchmarkServeHTTPFloor(b *testing.B) {
+	r := newRequest()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := serve(nil, r, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkServeHTTPCached(b *testing.B) {
+	issuer := newIssuer(b)
+	for _, live := range []int{1, 1000, 100_000} {
+		b.Run(fmt.Sprintf("%d tokens", live), func(b *testing.B) {
+			h := newHandler(b, issuer, nil)
+			tokens := fill(b, h, issuer, live)
+			b.ReportAllocs()
+			var n atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				r := newRequest()
+				i := int(n.Add(7919))
+				for pb.Next() {
+					i++
+					if err := serve(h, r, tokens[i%len(tokens)]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// fill puts so many tokens into the cache, as if their signatures had been verified, and returns them as headers.
+func fill(tb testing.TB, h *Handler, issuer *oktatest.Server, n int) [][]string {
+	tb.Helper()
+	token := issuer.UserToken("alice@example.com", oktatest.Scopes("openid", "profile", "orders:read"), oktatest.Groups("Everyone", "Engineering"))
+	if err := serve(h, newRequest(), []string{"Bearer " + token}); err != nil {
+		tb.Fatal(err)
+	}
+	v, ok := h.tokens.Get(h.tokens.Digest(token), time.Now())
+	if !ok {
+		tb.Fatal("the token is not in the cache")
+	}
+	headers := [][]string{{"Bearer " + token}}
+	for i := 1; i < n; i++ {
+		other := fmt.Sprintf("%s%08d", token[:len(token)-8], i)
+		h.tokens.Put(h.tokens.Digest(other), v, v.identity.ExpiresAt)
+		headers = append(headers, []string{"Bearer " + other})
+	}
+	return headers
+}
+
+func BenchmarkServeHTTPUncached(b *testing.B) {
+	issuer := newIssuer(b)
+	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
+		b.Run(alg, func(b *testing.B) {
+			h := newHandler(b, issuer, nil)
+			h.tokens.SetCapacity(0)
+			authorization := []string{"Bearer " + issuer.UserToken("alice@example.com", oktatest.Alg(alg), oktatest.Groups("Everyone", "Engineering"))}
+			r := newRequest()
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := serve(h, r, authorization); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkVerifyFloor is the bare signature check of the same token.
+func BenchmarkVerifyFloor(b *testing.B) {
+	issuer := newIssuer(b)
+	token := issuer.UserToken("alice@example.com", oktatest.Groups("Everyone", "Engineering"))
+	dot := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := issuer.ActiveKey().Public().(*rsa.PublicKey)
+	b.ReportAllocs()
+	for b.Loop() {
+		sum := sha256.Sum256([]byte(token[:dot]))
+		if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkServeHTTPRefused(b *testing.B) {
+	issuer := newIssuer(b)
+	for name, token := range map[string]string{
+		"no token":  "",
+		"malformed": "a.b.c",
+		"forged":    issuer.UserToken("alice", oktatest.Forged()),
+		"audience":  issuer.UserToken("alice", oktatest.Audience("api://other")),
+	} {
+		b.Run(name, func(b *testing.B) {
+			h := newHandler(b, issuer, nil)
+			var authorization []string
+			if token != "" {
+				authorization = []string{"Bearer " + token}
+			}
+			r := newRequest()
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := serve(h, r, authorization); err == nil {
+					b.Fatal("the request was let through")
+				}
+			}
+		})
+	}
+}
+
+// A cached decision allocates what the request needs, and no more.
+func TestCachedDecisionAllocates(t *testing.T) {
+	const budget = 20
+	issuer := newIssuer(t)
+	h := newHandler(t, issuer, nil)
+	authorization := fill(t, h, issuer, 1)[0]
+	r := newRequest()
+	floor := testing.AllocsPerRun(200, func() { _ = serve(nil, r, authorization) })
+	if got := testing.AllocsPerRun(200, func() { _ = serve(h, r, authorization) }) - floor; got > budget {
+		t.Errorf("a cached decision allocates %v times, budget %d", got, budget)
+	}
+}
+
+func writeFile(tb testing.TB, name string, data []byte) {
+	tb.Helper()
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}

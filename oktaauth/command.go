@@ -1,0 +1,132 @@
+package oktaauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "okta",
+		Usage: "verify --issuer <url> --audience <value> [-]",
+		Short: "Checks access tokens as okta_auth does",
+		Long: `
+caddy okta verify reads an access token from standard input and prints each
+check that okta_auth would make of it. It fetches the keys of the issuer, and
+exits 1 when a check fails. The token is never taken from the command line,
+where other users of the machine could read it:
+
+	caddy okta verify --issuer https://acme.okta.com/oauth2/default \
+		--audience api://default < token.txt
+`,
+		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(verifyCommand()) },
+	})
+}
+
+// verifyCommand returns "verify".
+func verifyCommand() *cobra.Command {
+	var issuer Issuer
+	cmd := &cobra.Command{
+		Use:          "verify --issuer <url> --audience <value> [-]",
+		Short:        "Reads a token from standard input and prints each check",
+		SilenceUsage: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != "-" {
+				return errors.New("the token comes from standard input, not from the command line")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return verifyToken(cmd.Context(), &issuer, cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&issuer.URL, "issuer", "", "issuer URL, as in the configuration")
+	flags.StringSliceVar(&issuer.Audience, "audience", nil, "accepted audience; may be repeated")
+	flags.StringSliceVar(&issuer.ClientID, "client_id", nil, "accepted client; may be repeated")
+	flags.StringVar(&issuer.Profile, "profile", "", "okta or rfc9068")
+	flags.StringSliceVar(&issuer.Algorithms, "algorithms", nil, "accepted algorithms")
+	flags.StringVar(&issuer.KeysURL, "keys_url", "", "JWKS of the issuer, instead of discovery")
+	flags.StringVar(&issuer.KeysFile, "keys_file", "", "JWKS file; no network")
+	flags.StringVar(&issuer.TLSCA, "tls_ca", "", "PEM roots for the issuer's certificate")
+	flags.BoolVar(&issuer.InsecureHTTP, "insecure_http", false, "allow http:// beyond loopback")
+	return cmd
+}
+
+// verifyToken plays the steps of [Handler.authenticate] one by one, and tells what came of each.
+func verifyToken(ctx context.Context, issuer *Issuer, in io.Reader, out io.Writer) error {
+	if err := issuer.provision(); err != nil {
+		return err
+	}
+	defer issuer.lease.Release() //nolint:errcheck // the process ends
+	// One byte more than is allowed, and a line break, so that a longer token is told apart.
+	text, err := io.ReadAll(io.LimitReader(in, jwt.MaxSize+3))
+	if err != nil {
+		return err
+	}
+	h := new(Handler)
+	if err := h.provisionRoutes([]*Issuer{issuer}); err != nil {
+		return err
+	}
+	report := func(name string, refusal *deny.Refusal) error {
+		if refusal == nil {
+			fmt.Fprintf(out, "ok    %s\n", name)
+			return nil
+		}
+		fmt.Fprintf(out, "FAIL  %s: %v\n", name, refusal)
+		return fmt.Errorf("the token is refused: %s", refusal.Reason)
+	}
+	v, err := verifySteps(h.routes[0], strings.TrimSpace(string(text)), report)
+	if err != nil {
+		return err
+	}
+	for _, check := range append(valid, h.routes[0].allowed...) {
+		if err := report(check.name, check.judge(h.routes[0], v, time.Now())); err != nil {
+			return err
+		}
+	}
+	c := v.identity
+	fmt.Fprintf(out, "\n%s %s, client %s, scopes %q, groups %q, expires %s\n",
+		c.Kind(), c.Subject, c.ClientID, c.Scopes, c.Groups, c.ExpiresAt.UTC().Format(time.RFC3339))
+	return ctx.Err()
+}
+
+// verifySteps plays the steps before the checks of a verified token.
+func verifySteps(rt *route, text string, report func(string, *deny.Refusal) error) (*verified, error) {
+	var refusal *deny.Refusal
+	if !isB64Token(text) {
+		refusal = deny.MalformedRequest.Because("standard input holds no token, or more than one")
+	}
+	if err := report("alphabet", refusal); err != nil {
+		return nil, err
+	}
+	token, err := jwt.Parse(text)
+	if err != nil {
+		return nil, report("form", deny.MalformedToken.Because("%w", err))
+	}
+	_ = report("form", nil)
+	if token.Claims["iss"] != rt.URL {
+		refusal = deny.WrongIssuer.Because("iss is %q, want %q", token.Claims["iss"], rt.URL)
+	}
+	if err := report("issuer", refusal); err != nil {
+		return nil, err
+	}
+	if err := report("algorithm", rt.checkAlgorithm(token.Algorithm)); err != nil {
+		return nil, err
+	}
+	v, err := rt.keys.verify(token)
+	if errors.As(err, &refusal) {
+		return nil, report("signature", refusal)
+	}
+	return v, report("signature", nil)
+}
