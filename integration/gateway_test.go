@@ -220,7 +220,7 @@ func (g *gateway) trySend(ctx context.Context, method, path string, options ...o
 		return a, err
 	}
 	a.body = string(text)
-	if a.reached = a.Header.Get("X-Backend") != ""; a.reached {
+	if a.reached = a.Header.Get("X-Backend") != ""; a.reached && method != http.MethodHead {
 		err = json.Unmarshal(text, &a.seen)
 	}
 	return a, err

@@ -68,7 +68,7 @@ func ParseClaims(raw map[string]any) (*Claims, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	if cid != "" && clientID != "" && cid != clientID {
+	if raw["cid"] != nil && raw["client_id"] != nil && cid != clientID {
 		return nil, errors.New(`the claims "cid" and "client_id" differ`)
 	}
 	c.ClientID = cid

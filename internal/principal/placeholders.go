@@ -1,8 +1,13 @@
 package principal
 
-import "strings"
+import (
+	"strings"
 
-// placeholder resolves, only when one is used:
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
+)
+
+// placeholder resolves, only when one is used. Where okta_auth found nobody, all are empty but the claims, which are
+// unknown, as one that a token lacks: a policy that reads one must not take it for a value.
 //
 //   - {http.auth.user.id}: the subject; Caddy's access log reads it too
 //   - {http.auth.user.<claim>}: a claim by its dotted path, as text
@@ -25,28 +30,35 @@ func (c *Caller) placeholder(key string) (any, bool) {
 	case "http.policy.decision":
 		return c.Policy.Result, c.Policy.Policy != ""
 	}
-	if c.Identity == nil {
-		return nil, false
+	id := c.Identity
+	if id == nil {
+		id = nobody
 	}
 	switch key {
 	case "http.auth.okta.issuer":
-		return c.Identity.Issuer, true
+		return id.Issuer, c.Judged
 	case "http.auth.okta.client_id":
-		return c.Identity.ClientID, true
+		return id.ClientID, c.Judged
 	case "http.auth.okta.scopes":
-		return strings.Join(c.Identity.Scopes, " "), true
+		return strings.Join(id.Scopes, " "), c.Judged
 	case "http.auth.okta.groups":
-		return strings.Join(c.Identity.Groups, ","), true
+		return strings.Join(id.Groups, ","), c.Judged
 	}
 	return nil, false
 }
 
+// nobody is an identity that says nothing.
+var nobody = &Identity{Claims: new(jwt.Claims)}
+
 func (c *Caller) userPlaceholder(claim string) (any, bool) {
+	if claim == "id" {
+		if c.Identity == nil {
+			return "", c.Judged
+		}
+		return c.Identity.Subject, true
+	}
 	if c.Identity == nil {
 		return nil, false
-	}
-	if claim == "id" {
-		return c.Identity.Subject, true
 	}
 	value, ok := Claim(c.Identity.Raw, claim)
 	if !ok {
