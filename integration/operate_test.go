@@ -229,6 +229,7 @@ func TestAdminAPI(t *testing.T) {
 			t.Errorf("POST %s = %d, want %d: %s", path, status, want, text)
 		}
 	}
+	// 9110-13
 	if status, _ := g.adminCall(http.MethodDelete, "/okta/issuers", "", ""); status != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE /okta/issuers = %d, want 405", status)
 	}

@@ -331,6 +331,7 @@ func TestIssuerDownAtStart(t *testing.T) {
 	g.load(fmt.Sprintf(site, "okta_auth main"))
 	token := g.issuer.UserToken("alice")
 	a := g.expect(http.StatusServiceUnavailable, "GET", "/", bearer(token))
+	// 9110-14
 	if a.Header.Get("Retry-After") == "" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("WWW-Authenticate") != "" {
 		t.Errorf("503 with %v", a.Header)
 	}

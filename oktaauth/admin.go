@@ -2,7 +2,6 @@ package oktaauth
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -24,23 +23,11 @@ func init() {
 //   - POST /okta/issuers/<name>/refresh: fetches the keys of a named issuer now, and answers with the result
 //
 // Answers and errors are JSON. They hold nothing secret: keys are public ones, by their kid.
-type Admin struct {
-	app *App
-}
+type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
 func (*Admin) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.okta", New: func() caddy.Module { return new(Admin) }}
-}
-
-// Provision finds the app, if the configuration has one.
-func (a *Admin) Provision(ctx caddy.Context) error {
-	if app, err := ctx.AppIfConfigured("okta"); err == nil {
-		a.app = app.(*App)
-	} else if !errors.Is(err, caddy.ErrNotConfigured) {
-		return err
-	}
-	return nil
 }
 
 // Routes returns the endpoints.
@@ -59,13 +46,20 @@ type issuerStatus struct {
 	jwks.Status
 }
 
-func (a *Admin) statuses() []issuerStatus {
-	statuses := []issuerStatus{}
-	if a.app == nil {
-		return statuses
+// running returns the app of the running configuration. Caddy provisions its admin endpoint before the apps, so the one
+// that issuers in place bring along is not known before a request.
+func running() *App {
+	app, err := caddy.ActiveContext().AppIfConfigured("okta")
+	if err != nil {
+		return new(App)
 	}
-	for _, i := range a.app.leased {
-		statuses = append(statuses, issuerStatus{a.app.nameOf(i), i.URL, i.Audience, i.keys.Status()})
+	return app.(*App)
+}
+
+func (a *App) statuses() []issuerStatus {
+	statuses := []issuerStatus{}
+	for _, i := range a.leased {
+		statuses = append(statuses, issuerStatus{a.nameOf(i), i.URL, i.Audience, i.keys.Status()})
 	}
 	return statuses
 }
@@ -80,16 +74,17 @@ func (a *App) nameOf(issuer *Issuer) string {
 	return ""
 }
 
-func (a *Admin) list(w http.ResponseWriter, r *http.Request) error {
+func (*Admin) list(w http.ResponseWriter, r *http.Request) error {
 	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 		return err
 	}
-	return answerJSON(w, a.statuses())
+	return answerJSON(w, running().statuses())
 }
 
-func (a *Admin) refresh(w http.ResponseWriter, r *http.Request) error {
+func (*Admin) refresh(w http.ResponseWriter, r *http.Request) error {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/okta/issuers/"), "/refresh")
-	statuses := a.statuses()
+	app := running()
+	statuses := app.statuses()
 	n := slices.IndexFunc(statuses, func(s issuerStatus) bool { return s.Name != "" && s.Name == name })
 	if !ok || n < 0 {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no issuer at %s: GET /okta/issuers lists them", r.URL.Path)}
@@ -97,10 +92,10 @@ func (a *Admin) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err := allow(w, r, http.MethodPost); err != nil {
 		return err
 	}
-	if err := a.app.Issuers[name].keys.Refresh(r.Context()); err != nil {
+	if err := app.Issuers[name].keys.Refresh(r.Context()); err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: fmt.Errorf("fetching the keys of issuer %s: %w", name, err)}
 	}
-	return answerJSON(w, a.statuses()[n])
+	return answerJSON(w, app.statuses()[n])
 }
 
 // allow refuses other methods (RFC 9110 §15.5.6).
@@ -117,8 +112,5 @@ func answerJSON(w http.ResponseWriter, value any) error {
 	return json.NewEncoder(w).Encode(value)
 }
 
-// Interface guards
-var (
-	_ caddy.Provisioner = (*Admin)(nil)
-	_ caddy.AdminRouter = (*Admin)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*Admin)(nil)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestMetadataURLs(t *testing.T) {
+	// 8414-01, 8414-02, 8414-03
 	const openID, oauth = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
 	tests := []struct {
 		name, issuer string

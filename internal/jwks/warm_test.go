@@ -19,6 +19,7 @@ func TestRefreshInterval(t *testing.T) {
 	}{
 		{"is an hour by default", Config{}, "", time.Hour},
 		{"is what is configured", Config{Refresh: 3 * time.Hour}, "", 3 * time.Hour},
+		// OKTA-11
 		{"is not lengthened by 44 days of max-age", Config{}, "max-age=3832304, must-revalidate", time.Hour},
 		{"is shortened by max-age", Config{}, "public, Max-Age=600", 10 * time.Minute},
 		{"is shortened by a quoted max-age", Config{}, `max-age="600"`, 10 * time.Minute},
