@@ -47,6 +47,7 @@
 //	cel_policy [<matcher>] [<expression>]
 //	cel_policy [<matcher>] {
 //		name    <name>
+//		file    <pattern>…
 //		allow   <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>
 //		deny    <rule> [<METHOD>[,<METHOD>…]] [<path>] <expression>
 //		step_up <rule> [<METHOD>[,<METHOD>…]] [<path>] {
@@ -56,6 +57,10 @@
 //		}
 //		report_only
 //	}
+//
+// Request matcher, in a named matcher or its block, and behind "not":
+//
+//	@<name> cel_policy <expression>
 //
 // An expression is one token, in backticks. An option stands once, with all its values on its line; a word that is not
 // listed here is an error with file and line.

@@ -1,8 +1,10 @@
 package caddyfile
 
 import (
+	"path/filepath"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -35,6 +37,9 @@ func parsePolicy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 			return nil, err
 		}
 	}
+	if err := p.addFiles(h.Option(celpolicy.KeepFiles) == true); err != nil {
+		return nil, err
+	}
 	return handler, nil
 }
 
@@ -42,6 +47,9 @@ type policyParser struct {
 	d       *caddyfile.Dispenser
 	handler *celpolicy.Handler
 	seen    map[string]bool // options that may come once, and names of rules
+
+	files   []string            // patterns of policy files
+	filesAt caddyfile.Dispenser // where they stand
 }
 
 func (p *policyParser) option() error {
@@ -49,19 +57,25 @@ func (p *policyParser) option() error {
 	switch word {
 	case "allow", "deny", "step_up":
 		return p.rule(word)
-	case "name", "report_only":
+	case "name", "file", "report_only":
 	default:
-		return d.Errf("unknown option %q: write one of allow, deny, step_up, name, report_only", word)
+		return d.Errf("unknown option %q: write one of allow, deny, step_up, name, file, report_only", word)
 	}
 	if p.seen[word] {
 		return d.Errf("%s is already set", word)
 	}
 	p.seen[word] = true
-	if word == "name" {
+	switch word {
+	case "name":
 		if err := text(d, &p.handler.Name)(); err != nil {
 			return err
 		}
-	} else {
+	case "file":
+		p.filesAt = *d
+		if err := list(d, &p.files)(); err != nil {
+			return err
+		}
+	default:
 		p.handler.ReportOnly = true
 	}
 	if d.NextArg() {
@@ -70,9 +84,36 @@ func (p *policyParser) option() error {
 	return nil
 }
 
+// addFiles puts the rules of the policy files behind those of the block, so that the configuration holds what the files
+// say now: a reload sees a change. Paths are relative to the file that names them, as those of import are.
+func (p *policyParser) addFiles(keep bool) error {
+	if len(p.files) == 0 {
+		return nil
+	}
+	at, err := caddy.FastAbs(p.filesAt.File())
+	if err != nil {
+		return p.filesAt.Errf("file: %v", err)
+	}
+	dir := filepath.Dir(at)
+	if !keep {
+		if err := p.handler.AddFiles(dir, p.files); err != nil {
+			return p.filesAt.Errf("file: %v", err)
+		}
+		return nil
+	}
+	for _, pattern := range p.files {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(dir, pattern)
+		}
+		p.handler.File = append(p.handler.File, pattern)
+	}
+	return nil
+}
+
 // rule parses "<kind> <rule> [<METHOD>[,<METHOD>…]] [<path>]", and then an expression or, for step_up, a block.
 func (p *policyParser) rule(kind string) error {
 	d := p.d
+	at := *d // the line of the rule, also behind its block
 	args := d.RemainingArgs()
 	if len(args) == 0 || kind != "step_up" && len(args) < 2 {
 		return d.Errf("write %s", usage[kind])
@@ -107,10 +148,10 @@ func (p *policyParser) rule(kind string) error {
 		}
 	}
 	if err := r.Check(); err != nil {
-		return d.Errf("%s %s: %v", kind, name, err)
+		return at.Errf("%s %s: %v", kind, name, err)
 	}
 	if p.seen["rule "+name] {
-		return d.Errf("%s %s: the policy has two rules of this name: rename one", kind, name)
+		return at.Errf("%s %s: the policy has two rules of this name: rename one", kind, name)
 	}
 	p.seen["rule "+name] = true
 	p.handler.Rules = append(p.handler.Rules, r)

@@ -43,9 +43,11 @@ func (c *expressionCheck) visit(e ast.Expr) {
 			}
 		}
 	case ast.SelectKind:
-		if s := e.AsSelect(); isParams(s.Operand()) {
+		s := e.AsSelect()
+		if isParams(s.Operand()) {
 			c.param(e, s.FieldName())
 		}
+		c.entry(e, s.Operand(), s.FieldName())
 	case ast.CallKind:
 		c.call(e.AsCall())
 	}
@@ -69,13 +71,25 @@ func (c *expressionCheck) call(call ast.CallExpr) {
 	args := call.Args()
 	switch name := call.FunctionName(); name {
 	case operators.Index, operators.OptIndex, operators.OptSelect:
-		if key, ok := literal(args[1]); ok && isParams(args[0]) {
+		key, ok := literal(args[1])
+		if ok && isParams(args[0]) {
 			c.param(args[1], key)
 		}
+		if ok {
+			c.entry(args[1], args[0], key)
+		}
 	case operators.In:
-		if key, ok := literal(args[0]); ok && isParams(args[1]) {
+		key, ok := literal(args[0])
+		if ok && isParams(args[1]) {
 			c.param(args[0], key)
 		}
+		if ok {
+			c.entry(args[0], args[1], key)
+		}
+		c.oneOf(args[0], args[1])
+	case operators.Equals, operators.NotEquals:
+		c.comparison(args[0], args[1])
+		c.comparison(args[1], args[0])
 	case "matches":
 		if len(args) > 0 {
 			c.regex(args[len(args)-1], -1) // the last one in both styles: text.matches(p) and matches(text, p)

@@ -54,7 +54,7 @@ func (s *sizes) mark(within ast.Expr, names []string) {
 // EstimateSize implements checker.CostEstimator. Nothing is left unknown but what the estimator knows itself: one
 // unknown size would make the cost infinite.
 func (s *sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
-	if s.local[node.Expr().ID()] {
+	if e := node.Expr(); e != nil && s.local[e.ID()] { // the items of a list that is sorted are in no expression
 		return nil
 	}
 	path := node.Path()

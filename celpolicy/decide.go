@@ -86,10 +86,7 @@ func firstOf(rules []*rule, in *input) (d Decision) {
 // applies reports whether the rule's method, path and expression are true of the request. It is never true when there
 // is an error.
 func (r *rule) applies(in *input) (bool, error) {
-	if r.methods != nil && !slices.Contains(r.methods, in.request.Method) {
-		return false, nil
-	}
-	if r.path != nil && !r.path.matches(in.request.URL.Path) {
+	if !r.coversMethod(in) || !r.coversPath(in) {
 		return false, nil
 	}
 	if r.when == nil {
@@ -104,6 +101,14 @@ func (r *rule) applies(in *input) (bool, error) {
 		return bool(truth), nil
 	}
 	return false, fmt.Errorf("the expression gave no bool") // the checker knows better, but nothing depends on that
+}
+
+func (r *rule) coversMethod(in *input) bool {
+	return r.methods == nil || slices.Contains(r.methods, in.request.Method)
+}
+
+func (r *rule) coversPath(in *input) bool {
+	return r.path == nil || r.path.matches(in.request.URL.Path)
 }
 
 // satisfied reports whether the caller authenticated as the rule demands. Nobody is an anonymous caller's user.

@@ -88,37 +88,49 @@ func newEnvironment() (*environment, error) {
 	return &environment{Env: env, zones: zones}, nil
 }
 
-// compileExpression returns a program of type bool, or nil for no expression, which is true. The path is that of the
-// rule; its parameters are the only ones that the expression may read.
-func compileExpression(source string, path *pattern) (cel.Program, error) {
-	if source == "" {
-		return nil, nil
-	}
+// checkSource parses an expression and finds what is wrong with it: mistakes come with line, column, caret, and what was
+// probably meant. The path is that of the rule; its parameters are the only ones that the expression may read.
+func checkSource(source string, path *pattern) (*environment, *cel.Ast, error) {
 	if i := strings.Index(source, "{http."); i >= 0 {
-		return nil, fmt.Errorf("when: Caddy replaced a shorthand such as {path} or {host} at %.40q: write placeholder(\"http.…\") to read a placeholder", source[i:])
+		return nil, nil, fmt.Errorf("when: Caddy replaced a shorthand such as {path} or {host} at %.40q: write placeholder(\"http.…\") to read a placeholder", source[i:])
 	}
 	env, err := sharedEnvironment()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text := common.NewStringSource(source, "when")
-	ast, issues := env.CompileSource(text)
-	if issues.Err() == nil {
-		issues = cel.NewIssuesWithSourceInfo(common.NewErrors(text), ast.NativeRep().SourceInfo())
-		checkExpression(env, ast, path, issues)
-		checkOutput(ast, issues)
-	}
+	parsed, issues := env.ParseSource(text)
 	if issues.Err() != nil {
-		return nil, errors.New(strings.ReplaceAll(issues.String(), "ERROR: when:", "when:"))
+		return nil, nil, mistakes(issues)
 	}
-	if err := checkCost(env, ast); err != nil {
-		return nil, fmt.Errorf("when: %w", err)
+	checked, issues := env.Check(parsed)
+	if issues.Err() != nil {
+		env.suggest(parsed, issues)
+		return nil, nil, mistakes(issues)
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	issues = cel.NewIssuesWithSourceInfo(common.NewErrors(text), checked.NativeRep().SourceInfo())
+	checkExpression(env, checked, path, issues)
+	checkOutput(checked, issues)
+	if issues.Err() != nil {
+		return nil, nil, mistakes(issues)
+	}
+	if err := checkCost(env, checked); err != nil {
+		return nil, nil, fmt.Errorf("when: %w", err)
+	}
+	return env, checked, nil
+}
+
+// program plans what was checked.
+func (env *environment) program(checked *cel.Ast) (cel.Program, error) {
+	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, fmt.Errorf("when: %w", err)
 	}
 	return program, nil
+}
+
+func mistakes(issues *cel.Issues) error {
+	return errors.New(strings.ReplaceAll(issues.String(), "ERROR: when:", "when:"))
 }
 
 // checkOutput wants exactly bool: a dyn could be anything once requests come, and a rule that always fails decides

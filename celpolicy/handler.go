@@ -24,10 +24,15 @@ func init() {
 type Handler struct {
 	Policy
 
+	// File lists policy files, whose rules join those above: YAML or JSON, as patterns such as policies/*.yaml, relative
+	// to the working directory. They are read when the configuration loads. A Caddyfile has their rules in place instead.
+	File []string `json:"file,omitempty"`
+
 	// ReportOnly decides and records, but refuses nothing and leaves the request as it is. Decisions that would have
 	// refused a request are recorded as would_deny, would_step_up and would_error. Default: false.
 	ReportOnly bool `json:"report_only,omitempty"`
 
+	policy   *Policy // with the rules of the files
 	compiled *Compiled
 	now      func() time.Time
 	audit    *zap.Logger
@@ -41,24 +46,40 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision compiles the policy.
+// Provision reads and compiles the policy.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.now = time.Now
 	h.audit = ctx.Logger().Named("audit")
 	if err := telemetry.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
-	h.compiled, err = Compile(&h.Policy)
-	return err
+	if err := h.load(); err != nil {
+		return err
+	}
+	running.add(h, ctx)
+	return nil
+}
+
+// load reads the policy files and compiles everything.
+func (h *Handler) load() error {
+	loaded, err := load(h.Policy, "", h.File)
+	if err != nil {
+		return err
+	}
+	h.policy, h.compiled = &loaded.policy, loaded.compiled
+	return nil
+}
+
+// Cleanup takes the policy out of what the admin API shows.
+func (h *Handler) Cleanup() error {
+	running.remove(h)
+	return nil
 }
 
 // ServeHTTP lets the request go on, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	started := h.now()
 	caller := principal.Ensure(r)
-	if !h.ReportOnly {
-		removeOverrides(r)
-	}
 	decision, refusal := h.judge(r, caller, started)
 	caller.Policy = h.record(decision)
 	h.observe(r, caller, refusal, started)
@@ -86,8 +107,12 @@ func (h *Handler) observe(r *http.Request, caller *principal.Caller, refusal *de
 	record.Audit(h.audit, r)
 }
 
-// judge decides. What it returns as a refusal is nil exactly when the decision is Allow.
+// judge decides. What it returns as a refusal is nil exactly when the decision is Allow. Headers that override the method
+// or the path are gone then.
 func (h *Handler) judge(r *http.Request, caller *principal.Caller, now time.Time) (Decision, *deny.Refusal) {
+	if !h.ReportOnly {
+		removeOverrides(r)
+	}
 	if refusal := checkRequest(r); refusal != nil {
 		return Decision{Result: Deny}, refusal
 	}
@@ -138,5 +163,6 @@ func (h *Handler) record(d Decision) principal.Decision {
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -136,7 +136,7 @@ func TestAnswersHoldNoValues(t *testing.T) {
 
 func TestReportOnlyRefusesAndTouchesNothing(t *testing.T) {
 	h := provision(t, &Handler{ReportOnly: true, Policy: Policy{Rules: []Rule{
-		{Allow: "read", Path: "/read", When: `!("x-original-url" in request.headers)`},
+		{Allow: "read", Path: "/read", When: `!request.headers.exists(k, k == "x-original-url")`},
 		{Deny: "unclear", Path: "/unclear", When: fails},
 		{Allow: "pay", Path: "/pay"},
 		{StepUp: "stronger", Path: "/pay", ACRValues: []string{"a"}},

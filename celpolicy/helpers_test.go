@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
@@ -16,6 +17,9 @@ import (
 
 // noon is when the tests take place: a Wednesday, 14:00 in Berlin.
 var noon = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
+
+// quiet is a logger for tests that make many decisions.
+var quiet = zap.NewNop()
 
 // stepUpSkew is the clock skew of the callers in tests.
 const stepUpSkew = 30 * time.Second

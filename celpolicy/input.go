@@ -128,12 +128,15 @@ func requestIP(in *input) ref.Val {
 	return types.String(address.Unmap().WithZone("").String())
 }
 
+// accessTokenParam is the query parameter of RFC 6750 §2.3; no spelling of it can be read.
+const accessTokenParam = "access_token"
+
 // requestQuery leaves out what can be a credential. The handler has seen that the query can be parsed.
 func requestQuery(in *input) ref.Val {
 	query, _ := url.ParseQuery(in.request.URL.RawQuery)
 	values := make(map[string]any, len(query))
 	for name, list := range query {
-		if !strings.EqualFold(name, "access_token") && !in.holdsCredential(list...) {
+		if !strings.EqualFold(name, accessTokenParam) && !in.holdsCredential(list...) {
 			values[name] = texts(list)
 		}
 	}

@@ -1,6 +1,7 @@
 package celpolicy
 
 import (
+	"net/http"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -22,7 +23,7 @@ const readPlaceholder = "@placeholder"
 // that is known but empty is "".
 //
 //	placeholder("http.vars.country") == "DE"
-//	placeholder("http.request.tls.client.subject").contains("O=Example")
+//	placeholder("http.request.tls.client.subject") == "CN=device-7,O=Example"    // "" without a certificate
 //	placeholder(claims.name)                        // error: the name must be literal
 //	placeholder("http.request.header.Cookie")       // error: it can carry a credential
 func placeholderLibrary() cel.EnvOption {
@@ -100,9 +101,14 @@ func evalPlaceholder(request, name ref.Val) ref.Val {
 	if !known {
 		return types.NewErr("the placeholder %s is unknown", key)
 	}
+	if hasNoCertificate(in.request) && strings.HasPrefix(strings.ToLower(key), "http.request.tls.client.") {
+		return types.String("") // Caddy describes an empty certificate, which even has a fingerprint
+	}
 	text := caddy.ToString(value)
 	if in.holdsCredential(text) {
 		return types.NewErr("the placeholder %s holds a credential", key)
 	}
 	return types.String(text)
 }
+
+func hasNoCertificate(r *http.Request) bool { return r.TLS == nil || len(r.TLS.PeerCertificates) == 0 }

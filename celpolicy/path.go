@@ -14,7 +14,7 @@ import (
 type pattern struct {
 	segments []segment // what stands between the slashes
 	below    bool      // a final /*: everything below matches too
-	loose    bool      // case, and one trailing slash, make no difference
+	loose    bool      // case, one trailing slash, and dots and spaces at the end of a segment make no difference
 }
 
 // segment is a text, or a parameter.
@@ -137,11 +137,33 @@ func (p *pattern) matches(path string) bool {
 				return false
 			}
 		case text == s.text:
-		case !p.loose || !strings.EqualFold(text, s.text):
+		case !p.loose || !sameName(text, s.text):
 			return false
 		}
 	}
 	return !more || p.below || p.loose && rest == ""
+}
+
+// sameName reports whether some backend takes two segments for one: it might compare them in lower or in upper case, which
+// is more than Unicode's folding ("İ" in lower case is "i"), and Windows knows no dots and spaces at the end.
+func sameName(a, b string) bool {
+	a, b = strings.TrimRight(a, ". "), strings.TrimRight(b, ". ")
+	switch {
+	case strings.EqualFold(a, b):
+		return true
+	case isASCII(a) && isASCII(b):
+		return false
+	}
+	return strings.EqualFold(strings.ToLower(a), strings.ToLower(b)) || strings.EqualFold(strings.ToUpper(a), strings.ToUpper(b))
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // values returns the parameters of a path that the pattern matches.
@@ -199,7 +221,8 @@ func ambiguousText(path string) string {
 	return ""
 }
 
-func isDots(segment string) bool { return segment == "." || segment == ".." }
+// isDots reports whether a segment is only dots, or only dots and spaces to backends that drop the spaces.
+func isDots(segment string) bool { return segment != "" && strings.Trim(segment, ". ") == "" }
 
 func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'

@@ -153,10 +153,26 @@ func (r *Rule) compile(c *Compiled) (*rule, *[]*rule, error) {
 	if compiled.path, err = compilePattern(r.Path, list != "allow"); err != nil {
 		return nil, nil, fmt.Errorf("path %s: %w", r.Path, err)
 	}
-	if compiled.when, err = compileExpression(r.When, compiled.path); err != nil {
+	if err = compiled.compileWhen(r.When); err != nil {
 		return nil, nil, err
 	}
 	return compiled, lists[list], nil
+}
+
+// compileWhen compiles the expression; none is true.
+func (r *rule) compileWhen(source string) error {
+	if source == "" {
+		return nil
+	}
+	env, checked, err := checkSource(source, r.path)
+	if err != nil {
+		return err
+	}
+	if err := checkReach(r, checked); err != nil {
+		return err
+	}
+	r.when, err = env.program(checked)
+	return err
 }
 
 // name returns the rule's name, and its kind unless there are several.
@@ -205,7 +221,10 @@ func checkName(name string) error {
 const tokenPunctuation = "!#$%&'*+-.^_`|~"
 
 func compileMethods(methods []string) ([]string, error) {
-	for _, method := range methods {
+	if methods != nil && len(methods) == 0 {
+		return nil, errors.New("the list is empty, and covers no request: leave it out to cover all")
+	}
+	for i, method := range methods {
 		if upper := strings.ToUpper(method); upper != method {
 			return nil, fmt.Errorf("%q matches no request: write %s", method, upper)
 		}
@@ -214,6 +233,9 @@ func compileMethods(methods []string) ([]string, error) {
 		}
 		if method == "" || strings.ContainsFunc(method, notToken) {
 			return nil, fmt.Errorf("%q is not a method: write one such as GET", method)
+		}
+		if slices.Contains(methods[:i], method) {
+			return nil, fmt.Errorf("%s is listed twice: write the other method that was meant, or leave it out", method)
 		}
 	}
 	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") { // RFC 9110 §9.3.2: HEAD is GET without content

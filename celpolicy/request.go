@@ -14,15 +14,24 @@ func checkRequest(r *http.Request) *deny.Refusal {
 	if reason := ambiguity(r.URL); reason != "" {
 		return deny.AmbiguousPath.Because("the path has %s", reason)
 	}
-	for i := range len(r.Method) {
-		if c := r.Method[i]; 'a' <= c && c <= 'z' { // RFC 9110 §9.1: methods are case-sensitive; not every backend knows
-			return deny.MalformedRequest.Because("the method has a lower-case letter")
-		}
+	if hasLowerCase(r.Method) {
+		return deny.MalformedRequest.Because("the method has a lower-case letter")
 	}
 	if !validQuery(r.URL.RawQuery) {
 		return deny.MalformedRequest.Because("the query cannot be parsed")
 	}
 	return nil
+}
+
+// hasLowerCase reports whether a method could be read as another one. RFC 9110 §9.1: methods are case-sensitive; not every
+// backend knows.
+func hasLowerCase(method string) bool {
+	for i := range len(method) {
+		if c := method[i]; 'a' <= c && c <= 'z' {
+			return true
+		}
+	}
+	return false
 }
 
 // ambiguity reports what in the path of u backends read in more than one way. EscapedPath is what goes upstream: it is

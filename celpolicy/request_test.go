@@ -12,6 +12,7 @@ import (
 func TestAmbiguousPathsAreRefused(t *testing.T) {
 	for _, path := range []string{
 		"/a/../b", "/..", "/../", "/a/..", "/./a", "/a/.", "/.", "/a/./b",
+		"/...", "/a/..../b", "/a/..%20/b", "/a/%20../b", "/a/.%20.", "/%20", "/a/%20%20/b",
 		"/%2e%2e/a", "/%2E%2e/a", "/.%2e/a", "/%2e/a", "/a/%2E", "/a/%2e%2E/b",
 		"//a", "/a//b", "/a//", "//", "///a", "/a/%2fb", "/%2f/a",
 		"/a%2fb", "/a%2Fb", "/%2F", "/a%2F..%2Fb", "/a%20b%2Fc",
@@ -42,7 +43,7 @@ func TestAmbiguousPathsAreRefused(t *testing.T) {
 
 func TestPlainPathsAreNotAmbiguous(t *testing.T) {
 	for _, path := range []string{
-		"/", "/a", "/a/", "/a/b.c", "/.well-known/x", "/a/..b", "/a../b", "/...", "/a.", "/a%20b", "/%C3%A9/é", "/a+b", "/a,b=c:d@e",
+		"/", "/a", "/a/", "/a/b.c", "/.well-known/x", "/a/..b", "/a../b", "/...a", "/a.", "/a%20/b", "/a%20b", "/%C3%A9/é", "/a+b", "/a,b=c:d@e",
 		"/~x/!$&'()*", "/100%25", "/50%25-off", "/%41", "/a%3Fb", "/a%23b", "/%7Bid%7D", "/a%25", "/a%252", "/日本", "/a?x=/../;//",
 	} {
 		u, err := url.ParseRequestURI(path)

@@ -17,6 +17,9 @@ import (
 // kindAnonymous is the principal.kind of a caller without a token.
 const kindAnonymous = "anonymous"
 
+// kinds are all values of principal.kind.
+var kinds = []string{"user", "service", kindAnonymous}
+
 // principalFields are the fields of principal. An absent one is nil.
 var principalFields = []struct {
 	name    string

@@ -1,0 +1,32 @@
+package caddyfile
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+)
+
+// A mistake in a rule is reported at the line on which the rule begins, also behind a block.
+func TestMistakesAreReportedAtTheLineOfTheRule(t *testing.T) {
+	for name, rule := range map[string]string{
+		"allow":                     "allow me `principal.athenticated`",
+		"deny":                      "deny me `principal.athenticated`",
+		"step_up with a block":      "step_up me {\n max_age 5m\n when `principal.athenticated`\n }",
+		"an expression of 3 lines":  "allow me `true &&\n principal.athenticated\n && true`",
+		"the second of two rules":   "allow one `true`\n deny one `true`",
+		"a path that cannot match":  "allow me path `true`",
+		"step_up without a demand":  "step_up me {\n when `true`\n }",
+		"a misspelt method in GET,": "allow me get /x `true`",
+	} {
+		config := "example.com {\n cel_policy {\n name orders\n " + rule + "\n }\n}\n"
+		want := "Caddyfile:4"
+		if strings.HasPrefix(name, "the second") {
+			want = "Caddyfile:5"
+		}
+		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error at %s", name, err, want)
+		}
+	}
+}

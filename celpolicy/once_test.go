@@ -1,0 +1,105 @@
+package celpolicy
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+)
+
+// TestClaimsAreConvertedOncePerToken follows one token through many requests, as the cache hands out one Identity for it.
+func TestClaimsAreConvertedOncePerToken(t *testing.T) {
+	c := compile(t, Rule{Allow: "a", When: `claims.dept == "sales" && claims.big.size() == 1000`})
+	big := make([]any, 1000)
+	for i := range big {
+		big[i] = map[string]any{"n": int64(i)}
+	}
+	id := identity(t, map[string]any{"sub": "alice", "cid": "0oa1", "dept": "sales", "big": big})
+	first := subjectOf(id)
+	r := newRequest(t, "GET", "/")
+	if n := testing.AllocsPerRun(100, func() {
+		if d := c.Decide(r, &principal.Caller{Judged: true, Identity: id}, noon); d.Result != Allow {
+			t.Fatalf("Decide() = %+v", d)
+		}
+	}); n > 6 {
+		t.Errorf("%v allocations for claims that were converted before, want a few", n)
+	}
+	if subjectOf(id) != first {
+		t.Error("the claims were converted again")
+	}
+	if subjectOf(identity(t, map[string]any{"sub": "bob", "cid": "0oa1"})) == first {
+		t.Error("two tokens share a conversion")
+	}
+}
+
+// counting returns a request on which every reading of {test.reads} counts.
+func counting(t testing.TB, method, target string) (r *http.Request, reads *int) {
+	r, reads = newRequest(t, method, target), new(int)
+	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Map(func(key string) (any, bool) {
+		if key != "test.reads" {
+			return nil, false
+		}
+		*reads++
+		return "x", true
+	})
+	return r, reads
+}
+
+// TestRulesOfOtherPathsAndMethodsCostOnlyThatComparison has ninety-nine rules whose expression nobody should evaluate.
+func TestRulesOfOtherPathsAndMethodsCostOnlyThatComparison(t *testing.T) {
+	last := Rule{Allow: "last", Methods: []string{"GET"}, Path: "/users/{id}"}
+	var rules []Rule
+	for i := range 99 {
+		r := Rule{Path: fmt.Sprintf("/users/{id}/part%d", i), When: `placeholder("test.reads") == "x"`}
+		switch name := fmt.Sprintf("rule%d", i); i % 4 {
+		case 0:
+			r.Deny = name
+		case 1:
+			r.StepUp, r.ACRValues = name, []string{"other"}
+		case 2:
+			r.Allow, r.Path, r.Methods = name, "", []string{"PATCH"}
+		default:
+			r.Allow = name
+		}
+		rules = append(rules, r)
+	}
+	cost := func(c *Compiled) (allocations float64, evaluations int) {
+		r, reads := counting(t, "GET", "/users/alice")
+		caller := user(t)
+		allocations = testing.AllocsPerRun(100, func() {
+			if d := c.Decide(r, caller, noon); d.Rule != "last" {
+				t.Fatalf("Decide() = %+v", d)
+			}
+		})
+		return allocations, *reads
+	}
+	alone, _ := cost(compile(t, last))
+	among, evaluations := cost(compile(t, append(rules, last)...))
+	if evaluations != 0 || among > alone {
+		t.Errorf("%d evaluations and %v allocations among 99 rules that do not match, want none and %v", evaluations, among, alone)
+	}
+}
+
+// TestEveryRuleIsEvaluatedAtMostOnce also shows that the counter above counts.
+func TestEveryRuleIsEvaluatedAtMostOnce(t *testing.T) {
+	r, reads := counting(t, "GET", "/")
+	c := compile(t, Rule{Deny: "a", When: `placeholder("test.reads") == "y"`}, Rule{Allow: "b", When: `placeholder("test.reads") == "x"`}, Rule{Allow: "c", When: `placeholder("test.reads") == "x"`},
+		Rule{StepUp: "d", ACRValues: []string{"phr"}, When: `placeholder("test.reads") == "x"`})
+	if d := c.Decide(r, user(t), noon); d.Result != Allow || *reads != 3 {
+		t.Errorf("Decide() = %+v after %d evaluations, want b after one of a, b and d", d, *reads)
+	}
+}
+
+func BenchmarkMatcher(b *testing.B) {
+	m, r := newMatcher(b, `"Admin" in principal.groups && request.path.startsWith("/users/")`), newRequest(b, "GET", "/users/alice")
+	attach(r, user(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		if matches, err := m.MatchWithError(r); !matches || err != nil {
+			b.Fatal(matches, err)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package celpolicy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"gopkg.in/yaml.v3"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+)
+
+// scenario is one request, made up: who asks for what, and when. Tests and explanations have the same.
+type scenario struct {
+	// Request is what is asked for.
+	Request scenarioRequest `json:"request,omitempty"`
+
+	// Claims are those of the token, as Okta writes them (scp, groups, uid, cid, auth_time …). None: anonymous.
+	Claims claimSet `json:"claims,omitempty"`
+
+	// Now is when the request comes.
+	Now time.Time `json:"now,omitzero"`
+
+	// Placeholders are values for placeholder(), by name without braces. Those of the request have theirs already; those
+	// of the machine, such as env.HOME, have none but these.
+	Placeholders map[string]string `json:"placeholders,omitempty"`
+}
+
+// scenarioRequest is the request of a scenario.
+type scenarioRequest struct {
+	// Method defaults to GET.
+	Method string `json:"method,omitempty"`
+
+	// Path is as it goes over the wire, and may have a query. Default: /.
+	Path string `json:"path,omitempty"`
+
+	// Host may have a port. Default: localhost.
+	Host string `json:"host,omitempty"`
+
+	// Scheme is https or http. Default: https.
+	Scheme string `json:"scheme,omitempty"`
+
+	// IP is the client's address, as Caddy derived it. Default: 127.0.0.1.
+	IP string `json:"ip,omitempty"`
+
+	// Headers and Query have a text, or a list of texts, for each name.
+	Headers map[string]valueList `json:"headers,omitempty"`
+	Query   map[string]valueList `json:"query,omitempty"`
+
+	// Size is that of the body; -1 is one that was not announced. Default: 0.
+	Size int64 `json:"size,omitempty"`
+}
+
+// valueList is a list that may be written as one text.
+type valueList []string
+
+func (v *valueList) readNode(d *decoder, n *yaml.Node, depth int) error {
+	items := n.Content
+	if n.Kind == yaml.ScalarNode {
+		items = []*yaml.Node{n}
+	}
+	for _, item := range items {
+		item, err := d.enter(item, depth+1)
+		if err != nil {
+			return err
+		}
+		if n.Kind == yaml.MappingNode || item.Kind != yaml.ScalarNode || item.Tag != "!!str" {
+			return d.errorf(item, "the value must be a text or a list of texts%s", quote(item))
+		}
+		*v = append(*v, item.Value)
+	}
+	return nil
+}
+
+// claimSet holds claims in the types that the parser of tokens gives them. Nil is no token.
+type claimSet map[string]any
+
+func (c *claimSet) readNode(d *decoder, n *yaml.Node, depth int) error {
+	text, err := d.json(nil, n, depth)
+	if err != nil {
+		return err
+	}
+	if *c, err = parseClaims(text); err != nil {
+		return d.errorf(n, "claims: %w", err)
+	}
+	return nil
+}
+
+// parseClaims reads the claims of a token from JSON.
+func parseClaims(text []byte) (claimSet, error) {
+	claims, err := jwt.DecodeObject(text)
+	if err != nil {
+		return nil, err
+	}
+	_, err = jwt.ParseClaims(claims)
+	return claims, err
+}
+
+// clockSkew is the tolerance for auth_time: the default of issuers.
+const clockSkew = 30 * time.Second
+
+// build returns the request as Caddy hands it to the handler, and its caller as okta_auth describes it.
+func (s *scenario) build() (*http.Request, *principal.Caller, error) {
+	r, err := s.Request.build()
+	if err != nil {
+		return nil, nil, fmt.Errorf("request: %w", err)
+	}
+	// Values of the machine, such as env.HOME, are left out: a test gives the same everywhere, and an explanation gives
+	// nothing away.
+	replacer := caddy.NewEmptyReplacer()
+	for name, value := range s.Placeholders {
+		replacer.Set(name, value)
+	}
+	r = caddyhttp.PrepareRequest(r, replacer, nil, new(caddyhttp.Server))
+	caller := principal.Ensure(r)
+	caller.Judged, caller.ClockSkew = true, clockSkew
+	if s.Claims != nil {
+		claims, err := jwt.ParseClaims(s.Claims)
+		if err != nil {
+			return nil, nil, fmt.Errorf("claims: %w", err)
+		}
+		caller.Identity = &principal.Identity{Claims: claims}
+	}
+	return r, caller, nil
+}
+
+func (s *scenarioRequest) build() (*http.Request, error) {
+	r := &http.Request{
+		Method: s.Method, Host: s.Host, RequestURI: s.Path, ContentLength: s.Size,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), Body: http.NoBody,
+	}
+	for value, otherwise := range map[*string]string{&r.Method: http.MethodGet, &r.Host: "localhost", &r.RequestURI: "/"} {
+		if *value == "" {
+			*value = otherwise
+		}
+	}
+	var err error
+	if r.URL, err = url.ParseRequestURI(r.RequestURI); err != nil {
+		return nil, fmt.Errorf("path: %w", err)
+	}
+	if r.URL.Host != "" {
+		return nil, errors.New("path: write the host as host, and the path alone")
+	}
+	if len(s.Query) > 0 {
+		query := make(url.Values)
+		for name, values := range s.Query {
+			query[name] = values
+		}
+		if r.URL.RawQuery != "" {
+			r.URL.RawQuery += "&"
+		}
+		r.URL.RawQuery += query.Encode()
+		r.RequestURI = r.URL.RequestURI()
+	}
+	for name, values := range s.Headers {
+		if http.CanonicalHeaderKey(name) == "Host" {
+			return nil, errors.New("headers: write the host as host")
+		}
+		for _, value := range values {
+			r.Header.Add(name, value)
+		}
+	}
+	switch s.Scheme {
+	case "", "https":
+		r.TLS = new(tls.ConnectionState)
+	case "http":
+	default:
+		return nil, fmt.Errorf("scheme: %q is neither https nor http", s.Scheme)
+	}
+	address := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if s.IP != "" {
+		if address, err = netip.ParseAddr(s.IP); err != nil {
+			return nil, fmt.Errorf("ip: %q is not an address", s.IP)
+		}
+	}
+	if s.Size < -1 {
+		return nil, fmt.Errorf("size: %d is no size: write -1 for one that was not announced", s.Size)
+	}
+	r.RemoteAddr = net.JoinHostPort(address.String(), "50000")
+	return r, nil
+}
+
+// verdict is what becomes of a request, in the words of the audit log.
+type verdict struct {
+	// Decision is allow, deny, step_up or error; of a policy that only reports, would_… unless it is allow.
+	Decision string `json:"decision"`
+
+	// Rule is the rule that decided; empty when none applied.
+	Rule string `json:"rule,omitempty"`
+
+	// Reason and Status are those of the answer; ok or anonymous, and 200, when the request goes on.
+	Reason string `json:"reason"`
+	Status int    `json:"status"`
+
+	// Error is why the rule could not be evaluated, or the request was not judged.
+	Error string `json:"error,omitempty"`
+}
+
+// outcomeOf decides, as ServeHTTP does.
+func (h *Handler) outcomeOf(r *http.Request, caller *principal.Caller, now time.Time) (o verdict, judged bool) {
+	decision, refusal := h.judge(r, caller, now)
+	o = verdict{Decision: h.record(decision).Result, Rule: decision.Rule, Reason: caller.Reason().String(), Status: http.StatusOK}
+	if refusal != nil {
+		o.Reason, o.Status = refusal.Reason.String(), refusal.Reason.Status()
+	}
+	switch {
+	case decision.Err != nil:
+		o.Error = decision.Err.Error()
+	case notJudged(refusal):
+		o.Error = refusal.Unwrap().Error()
+	}
+	return o, !notJudged(refusal)
+}
+
+// notJudged reports whether a request was refused before any rule could judge it.
+func notJudged(refusal *deny.Refusal) bool {
+	return refusal != nil && (refusal.Reason == deny.AmbiguousPath || refusal.Reason == deny.MalformedRequest)
+}
