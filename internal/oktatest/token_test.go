@@ -269,7 +269,7 @@ func TestMistakesPanic(t *testing.T) {
 	for name, mistake := range map[string]func(){
 		"unknown algorithm":     func() { srv.UserToken("ada", oktatest.Alg("RS257")) },
 		"claims without JSON":   func() { srv.Sign(map[string]any{"f": func() {}}) },
-		"header without value":  func() { oktatest.Answer(200, "", []string{"Retry-After"}...) },
+		"header without value":  func() { oktatest.Answer(200, "", strings.Fields("Retry-After")...) },
 		"secret by NewKey":      func() { oktatest.NewKey("HS256") },
 		"RSA key as curve":      func() { oktatest.NewKey("RS256").WithAlg("ES256") },
 		"secret for signatures": func() { oktatest.NewSecret("RS256", nil) },
