@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +98,86 @@ func TestNothingLeaks(t *testing.T) {
 				t.Errorf("%.40s… was written", part)
 			}
 		}
+	}
+}
+
+// Caddy writes its log lines from a copy of the request that no handler can change, and redacts Authorization and
+// cookies only. What README says to add keeps tokens in other places out as well.
+func TestLogFilterKeepsOtherTokensOut(t *testing.T) {
+	filtered := `format filter {
+			request>headers>X-Api-Token delete
+			request>uri query {
+				replace access_token REDACTED
+			}
+		}`
+	if readme, err := os.ReadFile("../README.md"); err != nil || !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), strings.Join(strings.Fields(filtered), " ")) {
+		t.Errorf("README does not show this filter: %v", err)
+	}
+	config := strings.Replace(leaky, "level DEBUG", "level DEBUG\n\t\t"+filtered, 1)
+	config = strings.Replace(config, "okta_auth main\n\tcel", "okta_auth main {\n token header X-Api-Token\n }\n\tcel", 1)
+	config = strings.ReplaceAll(config, "{http.request.header.Authorization}", "{http.request.header.X-Api-Token}")
+	g := startWith(t, config)
+	good := g.issuer.UserToken("alice")
+	bad := g.issuer.UserToken("alice", oktatest.Forged())
+	g.expect(http.StatusOK, "GET", "/", header("X-Api-Token", good))
+	g.expect(http.StatusUnauthorized, "GET", "/", header("X-Api-Token", bad))
+	g.expect(http.StatusBadRequest, "GET", "/?access_token="+bad, header("X-Api-Token", good))
+	g.expect(http.StatusUnauthorized, "GET", "/?access_token="+bad)
+	for _, token := range []string{good, bad} {
+		for _, part := range strings.Split(token, ".")[1:] {
+			if strings.Contains(g.logged(), part) {
+				t.Errorf("%.40s… was logged", part)
+			}
+		}
+	}
+}
+
+// Whatever clients send, the number of series stays what it was.
+func TestMetricsStayBounded(t *testing.T) {
+	g := startWith(t, leaky)
+	series := func() (lines int) {
+		_, text := g.adminCall(http.MethodGet, "/metrics", "", "")
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "caddy_okta_") || strings.HasPrefix(line, "caddy_cel_policy_") {
+				lines++
+			}
+		}
+		return lines
+	}
+	visit := func(i int) {
+		g.send("GET", fmt.Sprintf("/path-%d", i), bearer(g.issuer.UserToken(fmt.Sprintf("user-%d", i), oktatest.Groups(fmt.Sprintf("group-%d", i)))))
+		g.send("GET", "/", bearer(g.issuer.UserToken("alice", oktatest.With("iss", fmt.Sprintf("https://issuer-%d", i)))))
+		g.send("GET", "/", bearer(g.issuer.UserToken("alice", oktatest.KID(fmt.Sprintf("kid-%d", i)))))
+		g.send("GET", "/", bearer(fmt.Sprintf("garbage-%d", i)))
+		g.send("GET", "/broken", bearer(g.issuer.UserToken("alice", oktatest.With("aud", fmt.Sprintf("api://%d", i)))))
+	}
+	visit(0)
+	before := series()
+	if before < 50 {
+		t.Fatalf("only %d series: the test reads the wrong page", before)
+	}
+	for i := range 50 {
+		visit(i + 1)
+	}
+	if after := series(); after != before {
+		t.Errorf("%d series after the flood, %d before", after, before)
+	}
+
+	// Counts go on over a reload.
+	count := func() string {
+		_, text := g.adminCall(http.MethodGet, "/metrics", "", "")
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, fmt.Sprintf(`caddy_okta_auth_total{issuer="%s",reason="unknown_key"}`, g.issuer.Issuer())) {
+				return line
+			}
+		}
+		return ""
+	}
+	counted := count()
+	if status, text := g.post(strings.Replace(leaky, "acr_values phr", "acr_values phrh", 1)); status != http.StatusOK {
+		t.Fatalf("reload = %d: %s", status, text)
+	}
+	if now := count(); !strings.HasSuffix(counted, " 51\n") || now != counted {
+		t.Errorf("%q before a reload, %q after it", counted, now)
 	}
 }

@@ -123,6 +123,30 @@ func TestGuardBansAddressesThatKeepSendingInvalidTokens(t *testing.T) {
 	g.expect(http.StatusTooManyRequests, "GET", "/", bad, from("192.0.2.1"))
 }
 
+// A flood of bans blocks no request, and delivers no more events than the queue and the rate allow.
+func TestEventsAreBounded(t *testing.T) {
+	g := startWith(t, strings.Replace(guarded, "failures 3", "failures 1", 1))
+	bad := bearer(g.issuer.UserToken("alice", oktatest.Forged()))
+	const flood = 1000
+	for i := range flood {
+		g.expect(http.StatusUnauthorized, "GET", "/", bad, header("X-Forwarded-For", fmt.Sprintf("10.0.%d.%d", i/250, i%250)))
+	}
+	delivered := 0
+	for more := true; more; {
+		select {
+		case e := <-probed:
+			if e.Name() == "okta.refusal_burst" && strings.HasPrefix(fmt.Sprint(e.Data["client_ip"]), "10.0.") {
+				delivered++
+			}
+		case <-time.After(time.Second):
+			more = false
+		}
+	}
+	if delivered == 0 || delivered > flood/2 {
+		t.Errorf("%d of %d events were delivered", delivered, flood)
+	}
+}
+
 func TestEventsTellOfKeys(t *testing.T) {
 	g := prepare(t)
 	g.issuer.Down()
