@@ -222,12 +222,13 @@ func TestAdminAPI(t *testing.T) {
 		}
 		Usable    bool      `json:"usable"`
 		FetchedAt time.Time `json:"fetched_at"`
+		Age       float64   `json:"age"`
 		LastError string    `json:"last_error"`
 	}
 	if err := json.Unmarshal([]byte(text), &issuers); err != nil || status != http.StatusOK {
 		t.Fatalf("GET /okta/issuers = %d: %v: %s", status, err, text)
 	}
-	if len(issuers) != 1 || issuers[0].Name != "main" || issuers[0].URL != g.issuer.Issuer() || len(issuers[0].Keys) != 2 || !issuers[0].Usable || issuers[0].FetchedAt.IsZero() {
+	if len(issuers) != 1 || issuers[0].Name != "main" || issuers[0].URL != g.issuer.Issuer() || len(issuers[0].Keys) != 2 || !issuers[0].Usable || issuers[0].FetchedAt.IsZero() || issuers[0].Age <= 0 || issuers[0].Age > 60 {
 		t.Errorf("GET /okta/issuers: %s", text)
 	}
 	if issuers[0].Keys[0].ID != g.issuer.ActiveKey().ID && issuers[0].Keys[1].ID != g.issuer.ActiveKey().ID {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -43,6 +44,7 @@ type issuerStatus struct {
 	Name     string   `json:"name,omitempty"` // empty for issuers declared in place
 	URL      string   `json:"url"`
 	Audience []string `json:"audience"`
+	Age      float64  `json:"age,omitempty"` // of the keys, in seconds
 	jwks.Status
 }
 
@@ -59,7 +61,11 @@ func running() *App {
 func (a *App) statuses() []issuerStatus {
 	statuses := []issuerStatus{}
 	for _, i := range a.leased {
-		statuses = append(statuses, issuerStatus{a.nameOf(i), i.URL, i.Audience, i.keys.Status()})
+		status := issuerStatus{Name: a.nameOf(i), URL: i.URL, Audience: i.Audience, Status: i.keys.Status()}
+		if !status.FetchedAt.IsZero() {
+			status.Age = time.Since(status.FetchedAt).Seconds()
+		}
+		statuses = append(statuses, status)
 	}
 	return statuses
 }
