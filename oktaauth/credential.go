@@ -217,14 +217,20 @@ func isCookie(pair, name string) bool {
 	return strings.TrimSpace(found) == name
 }
 
-// isB64Token reports whether s is a b64token (RFC 6750 §2.1), the alphabet of bearer tokens.
+// inB64Token are the bytes of a b64token (RFC 6750 §2.1), the alphabet of bearer tokens, before its padding. A table,
+// since every byte of every token is looked up in it.
+var inB64Token = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		table[c] = true
+	}
+	return table
+}()
+
+// isB64Token reports whether s is a b64token.
 func isB64Token(s string) bool {
 	body := strings.TrimRight(s, "=")
 	for i := range len(body) {
-		switch c := body[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
-		default:
+		if !inB64Token[body[i]] {
 			return false
 		}
 	}

@@ -125,7 +125,12 @@ func (h *headers) names(name string) bool {
 	if _, ok := h.removed[name]; ok {
 		return true
 	}
-	_, ok := h.removed[http.CanonicalHeaderKey(strings.Map(hyphenated, name))]
+	mapped := strings.Map(hyphenated, name)
+	canonical := http.CanonicalHeaderKey(mapped)
+	if canonical == name { // as nearly every name is: it was looked up before
+		return false
+	}
+	_, ok := h.removed[canonical]
 	return ok
 }
 
