@@ -125,6 +125,9 @@ func (q *scriptRequest) play(e *example) error {
 		_, before := e.audited(0)
 		want := q.wanted(time.Now())
 		a, err := q.send(e)
+		for tries := 0; isReset(err) && tries < 5; tries++ { // as in gateway.send
+			a, err = q.send(e)
+		}
 		if err != nil {
 			return err
 		}

@@ -197,6 +197,9 @@ func opaque(target string) option {
 func (g *gateway) send(method, path string, options ...option) answer {
 	g.t.Helper()
 	a, err := g.trySend(g.t.Context(), method, path, options...)
+	for tries := 0; isReset(err) && tries < 5; tries++ { // the connection waited for the listener of the configuration before
+		a, err = g.trySend(g.t.Context(), method, path, options...)
+	}
 	if err != nil {
 		g.t.Fatalf("%s %s: %v", method, path, err)
 	}

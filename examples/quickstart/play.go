@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -102,6 +104,12 @@ func (w *world) try(ctx context.Context, client *http.Client, s step) (got int, 
 	}
 	reached := w.reached.Load()
 	resp, err := client.Do(r)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// Caddy drops a connection that waits for its old listener while a new configuration takes over.
+		if r, err = w.request(ctx, client, s); err == nil {
+			resp, err = client.Do(r)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
