@@ -123,14 +123,17 @@ func (p *policyParser) rule(kind string) error {
 	if kind != "step_up" {
 		r.When, args = args[len(args)-1], args[:len(args)-1]
 	}
+	if strings.HasPrefix(r.When, "/") {
+		return at.Errf("%s %s: the expression is missing: write %s, with `true` for all requests", kind, name, usage[kind])
+	}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "/") {
 		r.Methods, args = strings.Split(args[0], ","), args[1:]
 	}
-	if len(args) > 0 {
+	if len(args) > 0 && strings.HasPrefix(args[0], "/") {
 		r.Path, args = args[0], args[1:]
 	}
 	if len(args) > 0 {
-		return d.Errf("unexpected %q: write %s; the expression is one token, in backticks", args[0], usage[kind])
+		return at.Errf("unexpected %q: write %s; the expression is one token, in backticks", args[0], usage[kind])
 	}
 	switch kind {
 	case "allow":

@@ -7,6 +7,23 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
+func TestMistypedRulesAreExplained(t *testing.T) {
+	for rule, want := range map[string]string{
+		"allow x \"Admin\" in principal.groups":   "the expression is one token, in backticks",
+		"allow x GET /a":                          "the expression is missing",
+		"allow x GET":                             "undeclared reference to 'GET'",
+		"allow x":                                 "write allow <rule>",
+		"deny x DELTE /a `true`":                  "did you mean DELETE",
+		"deny x /a/:id `true`":                    "write {id}",
+		"step_up x GET /a now {\n max_age 5m\n }": `unexpected "now"`,
+	} {
+		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("example.com {\n cel_policy {\n "+rule+"\n }\n}\n"), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %s", rule, err, want)
+		}
+	}
+}
+
 // A mistake in a rule is reported at the line on which the rule begins, also behind a block.
 func TestMistakesAreReportedAtTheLineOfTheRule(t *testing.T) {
 	for name, rule := range map[string]string{

@@ -21,6 +21,7 @@ func parseTree(file string, data []byte) (*yaml.Node, error) {
 	if !utf8.Valid(data) {
 		return nil, &fileError{file, 1, errors.New("the text is not UTF-8")}
 	}
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // editors of some systems write one
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, &fileError{file, 1, errEmptyFile}
 	}

@@ -90,6 +90,9 @@ var (
 )
 
 func compileSegment(text string) (segment, error) {
+	if name := strings.Trim(text, ":<>"); name != text && (text[0] == ':' || text[0] == '<') {
+		return segment{}, fmt.Errorf("%q is no parameter: write {%s}", text, name)
+	}
 	if !strings.ContainsAny(text, "{}") {
 		return segment{text: text}, nil
 	}

@@ -220,6 +220,10 @@ func checkName(name string) error {
 // tokenPunctuation are the characters other than letters and digits of which a method can consist (RFC 9110 §5.6.2).
 const tokenPunctuation = "!#$%&'*+-.^_`|~"
 
+// standardMethods are those of RFC 9110 §9.3 and RFC 5789. Others are accepted, unless they look like one of these
+// mistyped: a deny rule for a method that never comes would fail open.
+var standardMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+
 func compileMethods(methods []string) ([]string, error) {
 	if methods != nil && len(methods) == 0 {
 		return nil, errors.New("the list is empty, and covers no request: leave it out to cover all")
@@ -233,6 +237,9 @@ func compileMethods(methods []string) ([]string, error) {
 		}
 		if method == "" || strings.ContainsFunc(method, notToken) {
 			return nil, fmt.Errorf("%q is not a method: write one such as GET", method)
+		}
+		if name, ok := meant(method, standardMethods, ""); ok && name != method {
+			return nil, fmt.Errorf("%q is no method of HTTP: did you mean %s?", method, name)
 		}
 		if slices.Contains(methods[:i], method) {
 			return nil, fmt.Errorf("%s is listed twice: write the other method that was meant, or leave it out", method)

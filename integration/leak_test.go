@@ -117,6 +117,9 @@ func TestLogFilterKeepsOtherTokensOut(t *testing.T) {
 	config = strings.Replace(config, "okta_auth main\n\tcel", "okta_auth main {\n token header X-Api-Token\n }\n\tcel", 1)
 	config = strings.ReplaceAll(config, "{http.request.header.Authorization}", "{http.request.header.X-Api-Token}")
 	g := startWith(t, config)
+	if !strings.Contains(g.logged(), "Caddy does not redact this header") {
+		t.Error("nothing was logged about the header")
+	}
 	good := g.issuer.UserToken("alice")
 	bad := g.issuer.UserToken("alice", oktatest.Forged())
 	g.expect(http.StatusOK, "GET", "/", header("X-Api-Token", good))

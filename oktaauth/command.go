@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -29,13 +30,25 @@ where other users of the machine could read it:
 	caddy okta verify --issuer https://acme.okta.com/oauth2/default \
 		--audience api://default < token.txt
 `,
-		CobraFunc: func(cmd *cobra.Command) { cmd.AddCommand(verifyCommand()) },
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return fmt.Errorf("unknown command %q: write verify", args[0])
+				}
+				return nil
+			}
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+				return errors.Join(cmd.Usage(), errors.New("write verify"))
+			}
+			cmd.AddCommand(verifyCommand())
+		},
 	})
 }
 
 // verifyCommand returns "verify".
 func verifyCommand() *cobra.Command {
 	var issuer Issuer
+	var lifetime, skew time.Duration
 	cmd := &cobra.Command{
 		Use:          "verify --issuer <url> --audience <value> [-]",
 		Short:        "Reads a token from standard input and prints each check",
@@ -47,6 +60,8 @@ func verifyCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			issuer.MaxLifetime = caddy.Duration(lifetime)
+			issuer.ClockSkew = (*caddy.Duration)(&skew)
 			return verifyToken(cmd.Context(), &issuer, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
@@ -56,6 +71,8 @@ func verifyCommand() *cobra.Command {
 	flags.StringSliceVar(&issuer.ClientID, "client_id", nil, "accepted client; may be repeated")
 	flags.StringVar(&issuer.Profile, "profile", "", "okta or rfc9068")
 	flags.StringSliceVar(&issuer.Algorithms, "algorithms", nil, "accepted algorithms")
+	flags.DurationVar(&lifetime, "max_lifetime", 0, "longest accepted exp - iat; 0 is any")
+	flags.DurationVar(&skew, "clock_skew", DefaultClockSkew, "tolerance for times")
 	flags.StringVar(&issuer.KeysURL, "keys_url", "", "JWKS of the issuer, instead of discovery")
 	flags.StringVar(&issuer.KeysFile, "keys_file", "", "JWKS file; no network")
 	flags.StringVar(&issuer.TLSCA, "tls_ca", "", "PEM roots for the issuer's certificate")

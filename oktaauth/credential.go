@@ -45,6 +45,11 @@ func (s *source) String() string {
 	return "header " + s.header
 }
 
+// unredacted reports whether Caddy's logs would show the credential: they hide Authorization and cookies only.
+func (s *source) unredacted() bool {
+	return s.cookie == "" && s.header != "Authorization" && s.header != "Proxy-Authorization"
+}
+
 func (t *TokenSource) provision() (*source, error) {
 	if t == nil {
 		return &source{header: "Authorization", scheme: "Bearer"}, nil

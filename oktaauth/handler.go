@@ -130,6 +130,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.source, err = h.Token.provision(); err != nil {
 		return err
 	}
+	if h.source.unredacted() {
+		// Caddy copies the request into its log lines before any handler can change it.
+		ctx.Logger().Warn("Caddy does not redact this header in its logs, so tokens will be written there: add a log filter, "+
+			"as the README shows under limits", zap.String("header", h.source.header))
+	}
 	if h.headers, err = newHeaders(h.Headers, len(issuers) > 1); err != nil {
 		return err
 	}
