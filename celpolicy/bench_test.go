@@ -61,7 +61,7 @@ func TestDecisionsStayWithinTheirAllocations(t *testing.T) {
 		rules  []Rule
 		budget float64
 	}{
-		{"no expression", []Rule{{Allow: "a"}}, 1},
+		{"no expression", []Rule{{Allow: "a", When: "true"}}, 1},
 		{"lists of the principal", manyRules(1), 2},
 		{"ten rules", manyRules(10), 4},
 		{"a hundred rules", manyRules(100), 14},

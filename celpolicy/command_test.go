@@ -86,7 +86,7 @@ func TestPoliciesOfAConfigurationAreTested(t *testing.T) {
 func TestCommandsThatCannotRunAreErrors(t *testing.T) {
 	dir := write(t, map[string]string{
 		"none/readme.txt": "",
-		"bare/a.yaml":     "rules: [{allow: a}]\n",
+		"bare/a.yaml":     "rules: [{allow: a, when: 'true'}]\n",
 		"two/a.yaml":      "rules: [{allow: a, path: x}]\n",
 		"two/b.yaml":      "rules: [{allow: b, path: y}]\n",
 		"no.json":         `{"apps": {}}`,

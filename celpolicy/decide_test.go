@@ -28,14 +28,14 @@ func TestRulesCombine(t *testing.T) {
 		rule  string
 	}{
 		{"an allow that is true allows", []Rule{allow}, Allow, "ok"},
-		{"an allow without expression allows", []Rule{{Allow: "ok"}}, Allow, "ok"},
+		{"an allow without expression allows", []Rule{{Allow: "ok", When: "true"}}, Allow, "ok"},
 		{"an allow that is false does not", []Rule{{Allow: "a", When: isFalse}}, Deny, ""},
 		{"an allow that fails is an error", []Rule{{Allow: "a", When: fails}}, Error, "a"},
 		{"an allow that fails is not missed when another is true", []Rule{{Allow: "a", When: fails}, allow}, Allow, "ok"},
-		{"the first allow is named", []Rule{{Allow: "a"}, {Allow: "b"}}, Allow, "a"},
+		{"the first allow is named", []Rule{{Allow: "a", When: "true"}, {Allow: "b", When: "true"}}, Allow, "a"},
 		{"the first failed allow is named", []Rule{{Allow: "a", When: isFalse}, {Allow: "b", When: fails}, {Allow: "c", When: fails}}, Error, "b"},
-		{"another path is no allow", []Rule{{Allow: "a", Path: "/b"}}, Deny, ""},
-		{"another method is no allow", []Rule{{Allow: "a", Methods: []string{"POST"}}}, Deny, ""},
+		{"another path is no allow", []Rule{{Allow: "a", Path: "/b", When: "true"}}, Deny, ""},
+		{"another method is no allow", []Rule{{Allow: "a", Methods: []string{"POST"}, When: "true"}}, Deny, ""},
 		{"a deny wins whatever the order", []Rule{allow, {Deny: "no", When: isTrue}}, Deny, "no"},
 		{"a deny without expression denies", []Rule{{Deny: "no"}, allow}, Deny, "no"},
 		{"a deny that is false does not", []Rule{{Deny: "no", When: isFalse}, allow}, Allow, "ok"},
@@ -45,7 +45,7 @@ func TestRulesCombine(t *testing.T) {
 		{"a deny of another method does not", []Rule{{Deny: "no", Methods: []string{"POST"}, When: fails}, allow}, Allow, "ok"},
 		{"only a deny that is false denies", []Rule{{Deny: "no", When: isFalse}}, Deny, ""},
 		{"a deny ignores case and a slash", []Rule{{Deny: "no", Path: "/A/"}, allow}, Deny, "no"},
-		{"an allow does not ignore case", []Rule{{Allow: "a", Path: "/A"}}, Deny, ""},
+		{"an allow does not ignore case", []Rule{{Allow: "a", Path: "/A", When: "true"}}, Deny, ""},
 		{"a step-up that is met", []Rule{allow, {StepUp: "s", ACRValues: []string{"x", "phr"}}}, Allow, "ok"},
 		{"a step-up that is not met", []Rule{allow, {StepUp: "s", ACRValues: []string{"x"}}}, StepUp, "s"},
 		{"a step-up whose expression is false", []Rule{allow, {StepUp: "s", ACRValues: []string{"x"}, When: isFalse}}, Allow, "ok"},
@@ -126,7 +126,7 @@ func TestGETCoversHEAD(t *testing.T) {
 	}{
 		{"GET", "GET", Allow}, {"GET", "HEAD", Allow}, {"HEAD", "GET", Deny}, {"HEAD", "HEAD", Allow}, {"GET", "POST", Deny}, {"POST", "HEAD", Deny},
 	} {
-		if d := compile(t, Rule{Allow: "a", Methods: []string{test.rule}}).Decide(newRequest(t, test.method, "/"), user(t), noon); d.Result != test.want {
+		if d := compile(t, Rule{Allow: "a", Methods: []string{test.rule}, When: "true"}).Decide(newRequest(t, test.method, "/"), user(t), noon); d.Result != test.want {
 			t.Errorf("a rule for %s and a %s: %v, want %v", test.rule, test.method, d.Result, test.want)
 		}
 	}
@@ -159,7 +159,7 @@ func TestStepUpBoundaries(t *testing.T) {
 		{"anonymous", new(principal.Caller), nil, StepUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := compile(t, Rule{Allow: "a"}, Rule{StepUp: "s", MaxAge: caddy.Duration(maxAge), ACRValues: test.acr})
+			c := compile(t, Rule{Allow: "a", When: "true"}, Rule{StepUp: "s", MaxAge: caddy.Duration(maxAge), ACRValues: test.acr})
 			d := c.Decide(newRequest(t, "GET", "/"), test.caller, noon)
 			if d.Result != test.want {
 				t.Errorf("Decide() = %v, want %v", d.Result, test.want)

@@ -91,11 +91,11 @@ func TestPartsOfExpressionsHaveTheirValues(t *testing.T) {
 
 func TestExplanationsSayWhatDidNotApply(t *testing.T) {
 	e := explained(t, &scenario{Request: scenarioRequest{Path: "/orders/7"}, Claims: claimSet{"sub": "alice", "acr": "phr"}},
-		Rule{Allow: "method", Methods: []string{"POST"}, Path: "/orders/{id}"},
+		Rule{Allow: "method", Methods: []string{"POST"}, Path: "/orders/{id}", When: "true"},
 		Rule{Allow: "path", Path: "/invoices", When: "principal.authenticated"},
 		Rule{Allow: "when", Path: "/orders/{id}", When: "params.id == '8'"},
 		Rule{Allow: "fails", When: fails},
-		Rule{Allow: "applies", Path: "/orders/{id}"},
+		Rule{Allow: "applies", Path: "/orders/{id}", When: "true"},
 		Rule{Deny: "no", When: isFalse},
 		Rule{StepUp: "met", ACRValues: []string{"phr"}},
 		Rule{StepUp: "unmet", ACRValues: []string{"other"}, When: fails},
@@ -118,7 +118,7 @@ func TestExplanationsSayWhatDidNotApply(t *testing.T) {
 	}
 	want := []string{
 		"allow method method  - -", "allow path path  - -", "allow when when 7 - explained", "allow fails error  - explained",
-		"allow applies none 7 - -", "deny no when  - explained", "step_up met none  satisfied -", "step_up unmet error  unsatisfied explained",
+		"allow applies none 7 - explained", "deny no when  - explained", "step_up met none  satisfied -", "step_up unmet error  unsatisfied explained",
 		"step_up elsewhere path  - -",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -130,7 +130,7 @@ func TestExplanationsSayWhatDidNotApply(t *testing.T) {
 }
 
 func TestWhatIsNotJudgedIsExplainedWithoutRules(t *testing.T) {
-	e := explained(t, &scenario{Request: scenarioRequest{Path: "/a/../b"}}, Rule{Allow: "a"})
+	e := explained(t, &scenario{Request: scenarioRequest{Path: "/a/../b"}}, Rule{Allow: "a", When: "true"})
 	if len(e.Rules) != 0 || e.Reason != "ambiguous_path" || e.Status != 400 || e.Error == "" {
 		t.Errorf("explained %+v, want an ambiguous path and no rules", e)
 	}

@@ -107,12 +107,12 @@ rules:
 
 func TestFilesJoinTheRulesOfAPolicy(t *testing.T) {
 	dir := write(t, map[string]string{
-		"policies/b.yaml":       "rules: [{allow: b}]\n",
-		"policies/a.yaml":       "name: orders\nrules: [{allow: a}]\n",
-		"policies/.hidden.yaml": "rules: [{allow: hidden}]\n",
+		"policies/b.yaml":       "rules: [{allow: b, when: 'true'}]\n",
+		"policies/a.yaml":       "name: orders\nrules: [{allow: a, when: 'true'}]\n",
+		"policies/.hidden.yaml": "rules: [{allow: hidden, when: 'true'}]\n",
 		"policies/note.txt":     "no policy",
 		"more.json":             `{"rules": [{"deny": "more"}]}`,
-		"[odd]*/c.yaml":         "rules: [{allow: c}]\n",
+		"[odd]*/c.yaml":         "rules: [{allow: c, when: 'true'}]\n",
 	})
 	for _, test := range []struct {
 		name     string
@@ -131,7 +131,7 @@ func TestFilesJoinTheRulesOfAPolicy(t *testing.T) {
 		{"a file in a folder whose name looks like a pattern", filepath.Join(dir, "[odd]*"), []string{"c.yaml"}, "own c"},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
-			own := Policy{Rules: append(make([]Rule, 0, 8), Rule{Allow: "own"})}
+			own := Policy{Rules: append(make([]Rule, 0, 8), Rule{Allow: "own", When: "true"})}
 			merged := own
 			if err := merged.AddFiles(test.dir, test.patterns); err != nil {
 				t.Fatal(err)
@@ -156,11 +156,11 @@ func TestFilesThatCannotBeReadAreErrors(t *testing.T) {
 		"empty.yaml":      " \n",
 		"empty.json":      "",
 		"latin.yaml":      "rules: [{allow: \xe9}]\n",
-		"huge.yaml":       "rules: [{allow: a}]\n#" + strings.Repeat("x", maxFileSize),
-		"folder/x.yaml":   "rules: [{allow: a}]\n",
-		"orders.yaml":     "name: orders\nrules:\n  - allow: orders\n",
-		"invoices.yaml":   "name: invoices\nrules:\n  - allow: invoices\n",
-		"same-rule.yaml":  "rules:\n  - allow: other\n  - deny: own\n",
+		"huge.yaml":       "rules: [{allow: a, when: 'true'}]\n#" + strings.Repeat("x", maxFileSize),
+		"folder/x.yaml":   "rules: [{allow: a, when: 'true'}]\n",
+		"orders.yaml":     "name: orders\nrules:\n  - {allow: orders, when: 'true'}\n",
+		"invoices.yaml":   "name: invoices\nrules:\n  - {allow: invoices, when: 'true'}\n",
+		"same-rule.yaml":  "rules:\n  - {allow: other, when: 'true'}\n  - deny: own\n",
 		"same-again.yaml": "rules:\n  - deny: orders\n",
 		"two.yaml":        "rules:\n  - allow: a\n    path: x\n  - deny: b\n    when: '1'\n",
 	})
@@ -187,7 +187,7 @@ func TestFilesThatCannotBeReadAreErrors(t *testing.T) {
 		"several bad files":              {[]string{"empty.yaml", "latin.yaml"}, "empty.yaml:1: there is nothing in it\nlatin.yaml:1: "},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			policy := Policy{Rules: []Rule{{Allow: "own"}}}
+			policy := Policy{Rules: []Rule{{Allow: "own", When: "true"}}}
 			if err := policy.AddFiles(dir, test.patterns); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 				t.Errorf("AddFiles(%q) = %v, want %s", test.patterns, err, test.want)
 			}
@@ -204,8 +204,8 @@ func TestFilesThatCannotBeReadAreErrors(t *testing.T) {
 
 // A mistake in a rule of the configuration is told as one, also where there are files.
 func TestMistakesInOwnRulesKeepTheirWords(t *testing.T) {
-	dir := write(t, map[string]string{"a.yaml": "rules: [{allow: a}]\n"})
-	policy := Policy{Rules: []Rule{{Allow: "own", Path: "x"}}}
+	dir := write(t, map[string]string{"a.yaml": "rules: [{allow: a, when: 'true'}]\n"})
+	policy := Policy{Rules: []Rule{{Allow: "own", Path: "x", When: "true"}}}
 	err := policy.AddFiles(dir, []string{"a.yaml"})
 	var mistake *RuleError
 	if !errors.As(err, &mistake) || mistake.Index != 0 || err.Error() != "rule own: path x: must start with a slash: write /x" {

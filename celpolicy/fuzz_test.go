@@ -1,6 +1,7 @@
 package celpolicy
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -184,7 +185,7 @@ func modelOutcome(t *testing.T, rule Rule, r *http.Request, caller *principal.Ca
 		return doesNotApply
 	}
 	// The path stays in the rule, for its parameters.
-	switch d := compile(t, Rule{Allow: "it", When: rule.When, Path: rule.Path}).Decide(r, caller, noon); {
+	switch d := compile(t, Rule{Allow: "it", When: cmp.Or(rule.When, isTrue), Path: rule.Path}).Decide(r, caller, noon); {
 	case rule.Allow == "" && rule.Path != "" && !splitMatch(rule.Path, r.URL.Path, false):
 		// Only loosely the same path: an exact rule cannot evaluate it.
 		return modelLoose(t, rule, r, caller)
@@ -199,7 +200,7 @@ func modelOutcome(t *testing.T, rule Rule, r *http.Request, caller *principal.Ca
 // modelLoose asks a deny rule in a policy that allows everything else.
 func modelLoose(t *testing.T, rule Rule, r *http.Request, caller *principal.Caller) outcome {
 	t.Helper()
-	switch d := compile(t, Rule{Deny: "it", When: rule.When, Path: rule.Path}, Rule{Allow: "all"}).Decide(r, caller, noon); d.Result {
+	switch d := compile(t, Rule{Deny: "it", When: cmp.Or(rule.When, isTrue), Path: rule.Path}, Rule{Allow: "all", When: "true"}).Decide(r, caller, noon); d.Result {
 	case Allow:
 		return doesNotApply
 	case Deny:

@@ -50,12 +50,12 @@ func serve(t testing.TB, h *Handler, r *http.Request, as *principal.Caller) (sta
 
 func TestAnswers(t *testing.T) {
 	h := provision(t, &Handler{Policy: Policy{Name: "orders", Rules: []Rule{
-		{Allow: "read", Path: "/read"},
+		{Allow: "read", Path: "/read", When: "true"},
 		{Allow: "known", Path: "/known", When: "principal.authenticated"},
 		{Allow: "broken", Path: "/broken", When: fails},
 		{Deny: "closed", Path: "/closed/*"},
 		{Deny: "unclear", Path: "/unclear", When: fails},
-		{Allow: "pay", Path: "/pay"},
+		{Allow: "pay", Path: "/pay", When: "true"},
 		{StepUp: "stronger", Path: "/pay", ACRValues: []string{"a", "b"}, MaxAge: caddy.Duration(time.Minute)},
 	}}})
 	anonymous := func(testing.TB) *principal.Caller { return nil }
@@ -138,7 +138,7 @@ func TestReportOnlyRefusesAndTouchesNothing(t *testing.T) {
 	h := provision(t, &Handler{ReportOnly: true, Policy: Policy{Rules: []Rule{
 		{Allow: "read", Path: "/read", When: `!request.headers.exists(k, k == "x-original-url")`},
 		{Deny: "unclear", Path: "/unclear", When: fails},
-		{Allow: "pay", Path: "/pay"},
+		{Allow: "pay", Path: "/pay", When: "true"},
 		{StepUp: "stronger", Path: "/pay", ACRValues: []string{"a"}},
 	}}})
 	for target, want := range map[string]principal.Decision{

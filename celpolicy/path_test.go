@@ -162,7 +162,7 @@ func splitMatch(pattern, path string, loose bool) bool {
 
 func ExampleRule_path() {
 	for _, path := range []string{"/admin/*", "/admin*"} {
-		fmt.Println((&Rule{Allow: "admins", Path: path}).Check())
+		fmt.Println((&Rule{Allow: "admins", Path: path, When: "true"}).Check())
 	}
 	// Output:
 	// <nil>

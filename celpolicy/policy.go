@@ -47,7 +47,8 @@ type Rule struct {
 	// place and everything below. Default: all.
 	Path string `json:"path,omitempty"`
 
-	// When is a CEL expression of type bool. Default: true.
+	// When is a CEL expression of type bool. Required for allow; true allows all requests that the rule covers. Default
+	// for deny and step_up: true.
 	When string `json:"when,omitempty"`
 
 	// ACRValues are the acceptable values of "acr", for step_up. Default: any.
@@ -152,6 +153,9 @@ func (r *Rule) compile(c *Compiled) (*rule, *[]*rule, error) {
 	// not let through.
 	if compiled.path, err = compilePattern(r.Path, list != "allow"); err != nil {
 		return nil, nil, fmt.Errorf("path %s: %w", r.Path, err)
+	}
+	if list == "allow" && strings.TrimSpace(r.When) == "" { // such as an unset variable: it must not open the place
+		return nil, nil, errors.New("when is missing: write the expression, and true to allow all requests")
 	}
 	if err = compiled.compileWhen(r.When); err != nil {
 		return nil, nil, err

@@ -17,16 +17,18 @@ func TestMistakesInRulesAreErrors(t *testing.T) {
 	}{
 		"no kind":                        {Rule{When: "true"}, "the rule has no name: write allow, deny or step_up"},
 		"two kinds":                      {Rule{Allow: "a", Deny: "b"}, "write one of allow, deny and step_up"},
-		"a name with a space":            {Rule{Allow: "a b"}, `"a b" cannot be a name`},
+		"a name with a space":            {Rule{Allow: "a b", When: "true"}, `"a b" cannot be a name`},
 		"a name that starts with -":      {Rule{Deny: "-a"}, "cannot be a name"},
 		"a name that starts with 1":      {Rule{Deny: "1a"}, "cannot be a name"},
+		"an allow without expression":    {Rule{Allow: "a", Path: "/a"}, "when is missing: write the expression, and true to allow all"},
+		"an allow with a blank one":      {Rule{Allow: "a", When: " \n"}, "when is missing: write the expression, and true to allow all"},
 		"a mistyped method":              {Rule{Deny: "a", Methods: []string{"DELTE"}}, `methods: "DELTE" is no method of HTTP: did you mean DELETE?`},
 		"a parameter of another dialect": {Rule{Deny: "a", Path: "/admin/:id"}, `path /admin/:id: ":id" is no parameter: write {id}`},
 		"a parameter in angle brackets":  {Rule{Deny: "a", Path: "/admin/<id>"}, `path /admin/<id>: "<id>" is no parameter: write {id}`},
-		"a method in lower case":         {Rule{Allow: "a", Methods: []string{"get"}}, `methods: "get" matches no request: write GET`},
-		"a method with a comma":          {Rule{Allow: "a", Methods: []string{"GET,POST"}}, "is not a method"},
-		"an empty method":                {Rule{Allow: "a", Methods: []string{""}}, "is not a method"},
-		"a bad path":                     {Rule{Allow: "a", Path: "x"}, "path x: must start with a slash: write /x"},
+		"a method in lower case":         {Rule{Allow: "a", Methods: []string{"get"}, When: "true"}, `methods: "get" matches no request: write GET`},
+		"a method with a comma":          {Rule{Allow: "a", Methods: []string{"GET,POST"}, When: "true"}, "is not a method"},
+		"an empty method":                {Rule{Allow: "a", Methods: []string{""}, When: "true"}, "is not a method"},
+		"a bad path":                     {Rule{Allow: "a", Path: "x", When: "true"}, "path x: must start with a slash: write /x"},
 		"a bad expression":               {Rule{Allow: "a", When: "nope"}, "when:1:1: undeclared reference"},
 		"another parameter":              {Rule{Allow: "a", Path: "/u/{name}", When: "params.id == ''"}, "or one of params.name here"},
 		"a step-up that demands nothing": {Rule{StepUp: "a"}, "demands nothing: add acr_values or max_age"},
@@ -41,7 +43,7 @@ func TestMistakesInRulesAreErrors(t *testing.T) {
 			if err := test.rule.Check(); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Check() = %v, want …%s…", err, test.want)
 			}
-			_, err := Compile(&Policy{Rules: []Rule{{Allow: "fine"}, test.rule}})
+			_, err := Compile(&Policy{Rules: []Rule{{Allow: "fine", When: "true"}, test.rule}})
 			var mistake *RuleError
 			if !errors.As(err, &mistake) || mistake.Index != 1 || !strings.Contains(mistake.Error(), test.want) {
 				t.Errorf("Compile() = %v, want a RuleError of the second rule", err)
@@ -55,10 +57,10 @@ func TestMistakesInPoliciesAreErrors(t *testing.T) {
 		policy Policy
 		want   string
 	}{
-		"a bad name": {Policy{Name: "a b", Rules: []Rule{{Allow: "a"}}}, `name: "a b" cannot be a name`},
-		"one name twice, of two kinds": {Policy{Rules: []Rule{{Allow: "a"}, {Deny: "b"}, {Deny: "a"}}},
+		"a bad name": {Policy{Name: "a b", Rules: []Rule{{Allow: "a", When: "true"}}}, `name: "a b" cannot be a name`},
+		"one name twice, of two kinds": {Policy{Rules: []Rule{{Allow: "a", When: "true"}, {Deny: "b"}, {Deny: "a"}}},
 			"rule a: the policy has two rules of this name"},
-		"two mistakes": {Policy{Rules: []Rule{{Allow: "a", Path: "x"}, {Deny: "b", When: "1"}}},
+		"two mistakes": {Policy{Rules: []Rule{{Allow: "a", Path: "x", When: "true"}, {Deny: "b", When: "1"}}},
 			"rule a: path x: must start with a slash: write /x\nrule b: when:1:1: the expression must be of type bool, this is int"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -92,7 +94,7 @@ func TestTheShapeInJSONIsThatOfPolicyFiles(t *testing.T) {
 
 func TestCompilingChangesNoConfiguration(t *testing.T) {
 	methods := append(make([]string, 0, 4), "GET")
-	compile(t, Rule{Allow: "a", Methods: methods})
+	compile(t, Rule{Allow: "a", Methods: methods, When: "true"})
 	if extra := methods[:2][1]; extra != "" {
 		t.Errorf("the list of methods was extended in place by %q", extra)
 	}

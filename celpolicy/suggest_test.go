@@ -133,9 +133,9 @@ func TestRulesThatNeverApplyAreErrors(t *testing.T) {
 		{Rule{Allow: "a", Path: "/a/{id}", When: `request.path in ["/a", "/a/c"]`}, ""},
 		{Rule{Allow: "a", Methods: []string{"GET"}, When: `request.method == claims.method`}, ""},
 		{Rule{Deny: "a", Methods: []string{}}, "methods: the list is empty, and covers no request"},
-		{Rule{Allow: "a", Methods: []string{"GET", "POST", "GET"}}, "methods: GET is listed twice"},
-		{Rule{Allow: "a", Path: "/a/.../b"}, "no request can match it"},
-		{Rule{Allow: "a", Path: "/a/ /b"}, "no request can match it"},
+		{Rule{Allow: "a", Methods: []string{"GET", "POST", "GET"}, When: "true"}, "methods: GET is listed twice"},
+		{Rule{Allow: "a", Path: "/a/.../b", When: "true"}, "no request can match it"},
+		{Rule{Allow: "a", Path: "/a/ /b", When: "true"}, "no request can match it"},
 	} {
 		if err := test.rule.Check(); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want …%s…", test.rule, err, test.want)

@@ -76,7 +76,7 @@ func startWith(t *testing.T, caddyfile string) *gateway {
 // prepare starts all but Caddy.
 func prepare(t *testing.T) *gateway {
 	t.Helper()
-	issuer, err := oktatest.Start(oktatest.Config{ID: "default"})
+	issuer, err := oktatest.Start(oktatest.Config{Addr: freeAddress(t), ID: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,21 +136,26 @@ func (g *gateway) post(caddyfile string) (status int, text string) {
 
 func (g *gateway) adminCall(method, path, contentType, body string) (status int, text string) {
 	g.t.Helper()
-	r, err := http.NewRequestWithContext(g.t.Context(), method, "http://"+g.admin+path, strings.NewReader(body))
-	if err != nil {
-		g.t.Fatal(err)
+	for tries := 0; ; tries++ {
+		r, err := http.NewRequestWithContext(g.t.Context(), method, "http://"+g.admin+path, strings.NewReader(body))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", contentType)
+		resp, err := g.client.Do(r)
+		if isReset(err) && tries < 5 { // the admin endpoint changes hands at a reload, too
+			continue
+		}
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		return resp.StatusCode, string(answer)
 	}
-	r.Header.Set("Content-Type", contentType)
-	resp, err := g.client.Do(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return resp.StatusCode, string(answer)
 }
 
 // logged returns everything that Caddy logged so far.
@@ -323,12 +328,11 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := oktatest.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
 
 func withBody(text string) option {

@@ -47,7 +47,7 @@ func startWorld(p ports) (w *world, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	if w.issuer, err = oktatest.Start(oktatest.Config{Addr: loopback(p.issuer), ID: "default"}); err != nil {
+	if w.issuer, err = startIssuer(p.issuer); err != nil {
 		return w, fmt.Errorf("authorization server: %w", err)
 	}
 	w.issuer.RegisterClient(oktatest.Client{ID: "0oaNightlyJob", Secret: "not-a-secret", Scopes: []string{"jobs:run"}})
@@ -70,6 +70,15 @@ func startWorld(p ports) (w *world, err error) {
 		return w, fmt.Errorf("admin API: %w", err)
 	}
 	return w, w.startCaddy()
+}
+
+// startIssuer starts an authorization server that can go down and come back.
+func startIssuer(port int) (*oktatest.Server, error) {
+	address, err := freeAddress(port)
+	if err != nil {
+		return nil, err
+	}
+	return oktatest.Start(oktatest.Config{Addr: address, ID: "default"})
 }
 
 // startCaddy runs the Caddyfile. Its variables stay set, so that it can also be posted to the admin API.
@@ -141,9 +150,8 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 // freeAddress finds an address that Caddy can listen on a moment later.
 func freeAddress(port int) (string, error) {
-	listener, err := net.Listen("tcp", loopback(port))
-	if err != nil {
-		return "", err
+	if port == 0 {
+		return oktatest.FreeAddress()
 	}
-	return listener.Addr().String(), listener.Close()
+	return loopback(port), nil
 }
