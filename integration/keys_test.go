@@ -58,6 +58,9 @@ func prepareKeys(t *testing.T, issuers int) *keysGateway {
 
 func startIssuer(t *testing.T, config oktatest.Config) *oktatest.Server {
 	t.Helper()
+	if config.Addr == "" {
+		config.Addr = freeAddress(t)
+	}
 	issuer, err := oktatest.Start(config)
 	if err != nil {
 		t.Fatal(err)
