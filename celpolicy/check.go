@@ -1,7 +1,6 @@
 package celpolicy
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -141,13 +140,13 @@ func literal(e ast.Expr) (string, bool) {
 }
 
 // checkCost refuses an expression whose worst case is too expensive.
-func checkCost(env *environment, checked *cel.Ast) error {
+func checkCost(env *environment, checked *cel.Ast, issues *cel.Issues) error {
 	cost, err := env.EstimateCost(checked, newSizes(checked.NativeRep()))
 	if err != nil {
 		return err
 	}
 	if cost.Max > maxCost {
-		return fmt.Errorf("the expression could cost %d units, and the limit is %d: use \"in\" or sets.intersects instead of a loop within a loop, and compare short texts",
+		issues.ReportErrorAtID(checked.NativeRep().Expr().ID(), "the expression could cost %d units, and the limit is %d: use \"in\" or sets.intersects instead of a loop within a loop, and compare short texts",
 			cost.Max, maxCost)
 	}
 	return nil

@@ -108,16 +108,24 @@ func checkSource(source string, path *pattern) (*environment, *cel.Ast, error) {
 		env.suggest(parsed, issues)
 		return nil, nil, mistakes(issues)
 	}
-	issues = cel.NewIssuesWithSourceInfo(common.NewErrors(text), checked.NativeRep().SourceInfo())
+	issues = issuesOf(checked)
 	checkExpression(env, checked, path, issues)
 	checkOutput(checked, issues)
 	if issues.Err() != nil {
 		return nil, nil, mistakes(issues)
 	}
-	if err := checkCost(env, checked); err != nil {
+	if err := checkCost(env, checked, issues); err != nil {
 		return nil, nil, fmt.Errorf("when: %w", err)
 	}
+	if issues.Err() != nil {
+		return nil, nil, mistakes(issues)
+	}
 	return env, checked, nil
+}
+
+// issuesOf returns an empty list of mistakes in an expression that was checked.
+func issuesOf(checked *cel.Ast) *cel.Issues {
+	return cel.NewIssuesWithSourceInfo(common.NewErrors(checked.Source()), checked.NativeRep().SourceInfo())
 }
 
 // program plans what was checked.

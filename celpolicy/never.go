@@ -100,17 +100,20 @@ func (c *expressionCheck) address(at ast.Expr, text string) {
 
 // checkReach reports a rule whose expression contradicts its methods or its path, so that it never applies.
 func checkReach(r *rule, checked *cel.Ast) error {
+	issues := issuesOf(checked)
 	methods, limited := r.methods, r.methods != nil
 	for _, e := range conjuncts(checked.NativeRep().Expr(), nil) {
 		if wanted := wants(e, "method"); wanted != nil {
 			if limited && !slices.ContainsFunc(wanted, func(m string) bool { return slices.Contains(methods, m) }) {
-				return fmt.Errorf("when: the rule never applies: it covers %s, and its expression wants %s",
+				issues.ReportErrorAtID(e.ID(), "the rule never applies: it covers %s, and its expression wants %s",
 					strings.Join(methods, ", "), strings.Join(wanted, ", "))
+				return mistakes(issues)
 			}
 			methods, limited = wanted, true
 		}
 		if wanted := wants(e, "path"); wanted != nil && r.path != nil && !slices.ContainsFunc(wanted, r.path.matches) {
-			return fmt.Errorf("when: the rule never applies: its path does not cover %s, which its expression wants", strings.Join(wanted, ", "))
+			issues.ReportErrorAtID(e.ID(), "the rule never applies: its path does not cover %s, which its expression wants", strings.Join(wanted, ", "))
+			return mistakes(issues)
 		}
 	}
 	return nil

@@ -119,7 +119,7 @@ func TestRulesThatNeverApplyAreErrors(t *testing.T) {
 		want string // nothing for a rule that can apply
 	}{
 		{Rule{Deny: "a", Methods: []string{"GET"}, When: `request.method == "POST"`}, "it covers GET, HEAD, and its expression wants POST"},
-		{Rule{Allow: "a", Methods: []string{"GET"}, When: `claims.x == 1 && ("POST" == request.method && claims.y == 2)`}, "never applies"},
+		{Rule{Allow: "a", Methods: []string{"GET"}, When: `claims.x == 1 && ("POST" == request.method && claims.y == 2)`}, "when:1:26: the rule never applies"},
 		{Rule{Allow: "a", Methods: []string{"GET", "PUT"}, When: `request.method in ["POST", "PATCH"]`}, "wants POST, PATCH"},
 		{Rule{Allow: "a", When: `request.method == "GET" && request.method == "POST"`}, "never applies"},
 		{Rule{Deny: "a", Path: "/a/*", When: `request.path == "/b"`}, "its path does not cover /b"},
