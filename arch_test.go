@@ -180,6 +180,32 @@ func TestConfigFieldsAreDocumented(t *testing.T) {
 	}
 }
 
+// Every direct dependency has its reason in the README.
+func TestDependenciesAreExplained(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := 0
+	for line := range strings.Lines(string(mod)) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 || !strings.HasPrefix(fields[1], "v") {
+			continue // indirect ones carry a comment
+		}
+		direct++
+		if !strings.Contains(string(readme), "`"+fields[0]+"`") {
+			t.Errorf("README does not say what %s is for", fields[0])
+		}
+	}
+	if direct < 5 {
+		t.Errorf("found %d direct dependencies: the test reads the wrong file", direct)
+	}
+}
+
 func TestTopLevelIsFixed(t *testing.T) {
 	allowed := []string{
 		"LICENSE", "README.md", "arch_test.go", "caddyfile", "celpolicy", "examples", "go.mod", "go.sum", "integration",
