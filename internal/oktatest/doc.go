@@ -13,6 +13,14 @@
 // the previous and publishes another. A server with an ID is a custom authorization server at /oauth2/{id}; one without
 // is the organization's own server, whose issuer has no path and whose access tokens carry a typ.
 //
+// Introspection answers in Okta's shape, to any client that [Server.RegisterClient] made known, and knows the server's own
+// tokens only: JWTs by a published key, [Server.OpaqueToken] and [Server.RefreshToken], until they expire or
+// [Server.Revoke] ends them. [Server.LimitIntrospection] is Okta's rate limit.
+//
+// Clients have keys as well: [Proof] makes the DPoP proofs of one, right or wrong by the same options as tokens,
+// [Key.PrivatePEM] is for programs that sign assertions, [NewClientCertificate] for mutual TLS. [BoundTo] and
+// [BoundToCertificate] bind a token; the token endpoint binds those that it issues for a proof, and wants a nonce first.
+//
 // It misbehaves when told to: [Server.Override] and [Server.OverrideNext] answer an endpoint in any other way,
 // [Server.Hang] keeps it waiting, [Server.SetMetadata] and [Server.SetCacheControl] change what is said, [Server.Down]
 // refuses connections until [Server.Up]. [Server.Hits] counts requests, and [Server.WaitHits] waits for them, so that no

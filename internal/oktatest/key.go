@@ -13,16 +13,20 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"slices"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
-// Key is a key that signs tokens. It never changes and may be shared.
+// Key is a key that signs: the tokens of a server, the proofs and assertions of a client. It never changes and may be
+// shared.
 type Key struct {
-	// ID is the kid: the key's RFC 7638 thumbprint, which has the length of Okta's kids.
+	// ID is the kid: the key's [Key.Thumbprint], which has the length of Okta's kids, unless [Key.WithID] changed it.
 	ID string
 
 	// Alg is the algorithm that the key is published with, and signs with unless told otherwise.
@@ -99,14 +103,15 @@ func newKey(alg string, private crypto.PrivateKey, err error) *Key {
 		panic("oktatest: " + err.Error())
 	}
 	k := &Key{Alg: alg, private: private}
-	// RFC 7638 §3: the required members only, in lexical order, which is how maps are encoded.
-	members := k.JWK()
-	for _, name := range []string{"alg", "kid", "use"} {
-		delete(members, name)
-	}
-	sum := sha256.Sum256(mustJSON(members))
-	k.ID = encode(sum[:])
+	k.ID = k.Thumbprint()
 	return k
+}
+
+// Thumbprint returns the RFC 7638 thumbprint of the public key with SHA-256: what cnf.jkt holds.
+func (k *Key) Thumbprint() string {
+	// RFC 7638 §3: the required members only, in lexical order, which is how maps are encoded.
+	sum := sha256.Sum256(mustJSON(k.required()))
+	return encode(sum[:])
 }
 
 // WithID returns the same key under another kid.
@@ -142,30 +147,55 @@ func (k *Key) PublicPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.PublicDER()})
 }
 
+// PrivatePEM returns the private key as a PKCS #8 PEM block, for programs that read it from a file.
+func (k *Key) PrivatePEM() []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(k.private)
+	if err != nil {
+		panic("oktatest: " + err.Error())
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // JWK returns the published form of the key. For RSA its members are exactly Okta's: kty, alg, kid, use, n, e.
 // The JWK of a secret holds the secret.
 func (k *Key) JWK() map[string]any {
-	jwk := map[string]any{"alg": k.Alg, "kid": k.ID, "use": "sig"}
+	jwk := k.required()
+	jwk["alg"], jwk["kid"], jwk["use"] = k.Alg, k.ID, "sig"
+	return jwk
+}
+
+// PrivateJWK returns the key with its private members, which have no place in the header of a proof.
+func (k *Key) PrivateJWK() map[string]any {
+	var jwk map[string]any
+	if err := json.Unmarshal(mustJSON(jose.JSONWebKey{Key: k.private}), &jwk); err != nil {
+		panic("oktatest: " + err.Error())
+	}
+	return jwk
+}
+
+// required returns the members that make the key (RFC 7638 §3.2).
+func (k *Key) required() map[string]any {
 	if secret, ok := k.private.([]byte); ok {
-		jwk["kty"], jwk["k"] = "oct", encode(secret)
-		return jwk
+		return map[string]any{"kty": "oct", "k": encode(secret)}
 	}
 	switch public := k.Public().(type) {
 	case *rsa.PublicKey:
-		jwk["kty"], jwk["n"] = "RSA", encode(public.N.Bytes())
-		jwk["e"] = encode(big.NewInt(int64(public.E)).Bytes())
+		e := big.NewInt(int64(public.E))
+		return map[string]any{"kty": "RSA", "n": encode(public.N.Bytes()), "e": encode(e.Bytes())}
 	case *ecdsa.PublicKey:
 		point, err := public.Bytes() // 4, x, y
 		if err != nil {
 			panic("oktatest: " + err.Error())
 		}
 		size := len(point) / 2
-		jwk["kty"], jwk["crv"] = "EC", algorithmOf(k.Alg).kind
-		jwk["x"], jwk["y"] = encode(point[1:1+size]), encode(point[1+size:])
+		return map[string]any{
+			"kty": "EC", "crv": algorithmOf(k.Alg).kind,
+			"x": encode(point[1 : 1+size]), "y": encode(point[1+size:]),
+		}
 	case ed25519.PublicKey:
-		jwk["kty"], jwk["crv"], jwk["x"] = "OKP", "Ed25519", encode(public)
+		return map[string]any{"kty": "OKP", "crv": "Ed25519", "x": encode(public)}
 	}
-	return jwk
+	panic("oktatest: the key is empty: make it with NewKey")
 }
 
 // fits tells whether the key can sign with an algorithm.

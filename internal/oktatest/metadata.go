@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // oktaCacheControl is what Okta sends with its keys: about 44 days, counted down towards the next rotation.
@@ -65,17 +67,16 @@ func mustJSON(v any) []byte {
 // metadataOf returns the members that Okta publishes. Endpoints that are named but not modelled answer 404.
 func (s *Server) metadataOf(e Endpoint) map[string]any {
 	base := strings.TrimSuffix(s.EndpointURL(Keys), "/keys")
-	// How clients may authenticate; what signs their assertions and their DPoP proofs, not Okta's tokens.
+	// How clients may authenticate, also in ways that are not modelled; what signs their requests, not Okta's tokens.
 	methods := []string{"client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"}
-	hmac := []string{"HS256", "HS384", "HS512"}
-	public := []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}
+	hmac := []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
 	doc := map[string]any{
 		"issuer":                                s.Issuer(),
 		"authorization_endpoint":                base + "/authorize",
-		"token_endpoint":                        base + "/token",
+		"token_endpoint":                        s.EndpointURL(Token),
 		"registration_endpoint":                 s.url + "/oauth2/v1/clients",
-		"jwks_uri":                              base + "/keys",
-		"introspection_endpoint":                base + "/introspect",
+		"jwks_uri":                              s.EndpointURL(Keys),
+		"introspection_endpoint":                s.EndpointURL(Introspect),
 		"revocation_endpoint":                   base + "/revoke",
 		"end_session_endpoint":                  base + "/logout",
 		"device_authorization_endpoint":         base + "/device/authorize",
@@ -95,8 +96,8 @@ func (s *Server) metadataOf(e Endpoint) map[string]any {
 		"revocation_endpoint_auth_methods_supported":    methods,
 		"code_challenge_methods_supported":              []string{"S256"},
 		"request_parameter_supported":                   true,
-		"request_object_signing_alg_values_supported":   append(hmac, public...),
-		"dpop_signing_alg_values_supported":             public,
+		"request_object_signing_alg_values_supported":   append(hmac, clientAlgorithms...),
+		"dpop_signing_alg_values_supported":             clientAlgorithms,
 		"backchannel_token_delivery_modes_supported":    []string{"poll"},
 	}
 	if e == OpenIDConfiguration {

@@ -43,7 +43,8 @@ type Config struct {
 	// Lifetime is how long tokens live. Default: one hour.
 	Lifetime time.Duration
 
-	// Now tells the time that goes into tokens. Default: time.Now.
+	// Now tells the time that goes into tokens and that assertions, proofs and introspected tokens are judged by.
+	// [Proof] does not know it. Default: time.Now.
 	Now func() time.Time
 }
 
@@ -54,6 +55,10 @@ type Server struct {
 	paths   map[string]Endpoint
 	keys    keyring
 	traffic traffic
+	limit   limit // of introspection
+	nonces  nonces
+	spent   spent  // jti values of assertions and proofs
+	issued  issued // tokens that do not speak for themselves
 	client  *http.Client
 
 	certificate tls.Certificate // for HTTPS

@@ -318,6 +318,8 @@ func TestEverythingAtOnce(t *testing.T) {
 		func() { srv.SetMetadata(map[string]any{"x": 1}); srv.SetCacheControl("no-store") },
 		func() { srv.Override(oktatest.Token, http.NotFoundHandler()); srv.Hang(oktatest.Token)() },
 		func() { srv.Hits(); srv.RegisterClient(oktatest.Client{ID: "d"}) },
+		func() { srv.Revoke(srv.OpaqueToken("ada")); srv.SetDPoPNonce(srv.DPoPNonce()) },
+		func() { srv.LimitIntrospection(9, time.Now().Add(time.Hour)); introspect(t, gateway(srv), "x") },
 		func() { _ = srv.WaitHits(t.Context(), 1) },
 	} {
 		wg.Go(func() {

@@ -2,22 +2,24 @@ package oktatest
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
-// Option changes a token that is about to be signed. Options work from left to right.
+// Option changes a token or a proof that is about to be signed. Options work from left to right.
 type Option func(*draft)
 
 // draft is a token before it is signed.
 type draft struct {
-	claims    map[string]any
-	typ       string
-	header    map[string]any // changes; a nil value removes
-	rawHeader string
-	key       *Key
-	kid, alg  string
-	forged    bool
-	der       bool
+	claims     map[string]any
+	rawPayload []byte // in the place of the claims, unless nil
+	typ        string
+	header     map[string]any // changes; a nil value removes
+	rawHeader  string
+	key        *Key
+	alg        string
+	forged     bool
+	der        bool
 }
 
 // With sets a claim.
@@ -99,15 +101,20 @@ func Header(members map[string]any) Option {
 // signed over.
 func RawHeader(text string) Option { return func(d *draft) { d.rawHeader = text } }
 
+// RawPayload puts any text in the place of the claims: duplicate members, numbers out of range, no JSON at all. Options
+// that change claims have no effect beside it.
+func RawPayload(text string) Option { return func(d *draft) { d.rawPayload = []byte(text) } }
+
 // KID sets the kid of the header, and nothing else.
-func KID(kid string) Option { return func(d *draft) { d.kid = kid } }
+func KID(kid string) Option { return Header(map[string]any{"kid": kid}) }
 
 // SignedBy signs with another key, under its own kid and algorithm.
 func SignedBy(k *Key) Option { return func(d *draft) { d.key = k } }
 
 // Alg really signs with another algorithm: RS256 to RS512, PS256 to PS512, ES256 to ES512, EdDSA; HS256 to HS512 with
-// [SignedBy] and [NewSecret]; "none" leaves the signature empty. For other spellings say [Header] too. When the key is not of that kind, a published one that
-// is takes its place; when there is none, a key that no server publishes, under the kid of the active one.
+// [SignedBy] and [NewSecret]; "none" leaves the signature empty. For other spellings say [Header] too. When the key is
+// not of that kind, a published one that is takes its place; when there is none, a key that no server publishes, under
+// the kid of the active one.
 func Alg(alg string) Option { return func(d *draft) { d.alg = alg } }
 
 // Forged signs with a foreign key of the same kind under the kid of the right one.
@@ -122,10 +129,11 @@ func (s *Server) Sign(claims map[string]any, options ...Option) string {
 	return s.sign(drafted(maps.Clone(claims), "", options))
 }
 
-// SignPayload signs any text as the payload: duplicate claims, numbers out of range, no JSON at all. Options that
-// change claims have no effect.
+// SignPayload is [Server.Sign] with [RawPayload].
 func (s *Server) SignPayload(payload []byte, options ...Option) string {
-	return s.signPayload(drafted(nil, "", options), payload)
+	d := drafted(nil, "", options)
+	d.rawPayload = append([]byte{}, payload...) // not nil, also when it is empty
+	return s.sign(d)
 }
 
 func drafted(claims map[string]any, typ string, options []Option) *draft {
@@ -139,10 +147,11 @@ func drafted(claims map[string]any, typ string, options []Option) *draft {
 	return d
 }
 
-func (s *Server) sign(d *draft) string { return s.signPayload(d, mustJSON(d.claims)) }
+func (s *Server) sign(d *draft) string { return d.sign(s.ActiveKey(), s.PublishedKeys()) }
 
-func (s *Server) signPayload(d *draft, payload []byte) string {
-	key, kid, alg := s.resolve(d)
+// sign makes the JWS. Its signer is own unless an option says otherwise.
+func (d *draft) sign(own *Key, published []*Key) string {
+	key, kid, alg := d.signer(own, published)
 	header := map[string]any{"alg": alg, "kid": kid}
 	if d.typ != "" {
 		header["typ"] = d.typ
@@ -152,9 +161,12 @@ func (s *Server) signPayload(d *draft, payload []byte) string {
 			delete(header, name)
 		}
 	}
-	head := mustJSON(header)
+	head, payload := mustJSON(header), d.rawPayload
 	if d.rawHeader != "" {
 		head = []byte(d.rawHeader)
+	}
+	if payload == nil {
+		payload = mustJSON(d.claims)
 	}
 	token := encode(head) + "." + encode(payload)
 	if alg == "none" {
@@ -167,37 +179,28 @@ func (s *Server) signPayload(d *draft, payload []byte) string {
 	return token + "." + encode(signature)
 }
 
-// resolve finds who really signs, and what the header says about it.
-func (s *Server) resolve(d *draft) (key *Key, kid, alg string) {
+// signer finds who really signs, and what the header says about it.
+func (d *draft) signer(own *Key, published []*Key) (key *Key, kid, alg string) {
 	if key = d.key; key == nil {
-		key = s.ActiveKey()
+		key = own
 	}
 	if alg = d.alg; alg == "" {
 		alg = key.Alg
 	}
 	kid = key.ID
-	if alg != "none" && !key.fits(alg) {
-		if key = s.publishedFor(alg); key != nil {
-			kid = key.ID
-		} else {
-			key = strays.take(alg)
-		}
+	if alg == "none" {
+		return key, kid, alg
 	}
-	if d.forged && alg != "none" {
+	if !key.fits(alg) {
+		fitting := slices.IndexFunc(published, func(k *Key) bool { return k.fits(alg) })
+		if fitting < 0 {
+			return strays.take(alg), kid, alg
+		}
+		key = published[fitting]
+		kid = key.ID
+	}
+	if d.forged {
 		key = strays.take(alg)
 	}
-	if d.kid != "" {
-		kid = d.kid
-	}
 	return key, kid, alg
-}
-
-// publishedFor returns a published key that can sign with alg, or nil.
-func (s *Server) publishedFor(alg string) *Key {
-	for _, k := range s.PublishedKeys() {
-		if k.fits(alg) {
-			return k
-		}
-	}
-	return nil
 }

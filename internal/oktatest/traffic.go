@@ -17,6 +17,7 @@ const (
 	OAuthMetadataAppended Endpoint = "oauth-authorization-server-tail" // the same, /.well-known/ after the issuer's path
 	Keys                  Endpoint = "keys"
 	Token                 Endpoint = "token"
+	Introspect            Endpoint = "introspect"
 	Unknown               Endpoint = "unknown" // every other path
 )
 
@@ -47,8 +48,9 @@ func routes(id string) map[string]Endpoint {
 	paths := map[string]Endpoint{
 		path + "/.well-known/openid-configuration":       OpenIDConfiguration,
 		path + "/.well-known/oauth-authorization-server": OAuthMetadataAppended,
-		base + "/v1/keys":  Keys,
-		base + "/v1/token": Token,
+		base + "/v1/keys":       Keys,
+		base + "/v1/token":      Token,
+		base + "/v1/introspect": Introspect,
 	}
 	// Last on purpose: where both forms are one path, it is the RFC's.
 	paths["/.well-known/oauth-authorization-server"+path] = OAuthMetadata
@@ -89,7 +91,9 @@ func (s *Server) Genuine(e Endpoint) http.Handler {
 	case Keys:
 		return s.document(func() any { return s.keys.jwks() })
 	case Token:
-		return http.HandlerFunc(s.serveToken)
+		return s.oauth(s.grant)
+	case Introspect:
+		return s.limit.guard(s.cfg.Now, s.oauth(s.introspect))
 	}
 	return http.NotFoundHandler()
 }
