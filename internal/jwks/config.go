@@ -1,14 +1,11 @@
 package jwks
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
-	"strings"
 	"time"
+
+	"github.com/caddy-okta/caddy-okta/internal/discovery"
 )
 
 // Config says where the keys of an issuer come from, and how long they serve. It is comparable: configurations of the
@@ -72,80 +69,12 @@ func (c *Config) prepare() error {
 	case c.Keys != "":
 		return nil
 	case c.KeysURL != "":
-		if _, err := c.checkURL(c.KeysURL); err != nil {
+		if _, err := discovery.CheckURL(c.KeysURL, c.InsecureHTTP); err != nil {
 			return fmt.Errorf("keys_url %s: %w", brief(c.KeysURL), err)
 		}
 		return nil
 	case c.Issuer == "":
 		return errors.New("an issuer URL is required, or keys_url, or keys_file")
 	}
-	u, err := c.checkURL(c.Issuer)
-	if err != nil {
-		return fmt.Errorf("issuer %s: %w", brief(c.Issuer), err)
-	}
-	if u.RawQuery != "" || u.ForceQuery {
-		return fmt.Errorf("issuer %s: a query is not allowed (RFC 8414 §2)", brief(c.Issuer))
-	}
-	return nil
-}
-
-// checkURL parses a URL that keys or metadata may be fetched from: https, or http where nobody is on the way.
-func (c *Config) checkURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		// The message of a *url.Error repeats the whole URL, which may be hostile and long.
-		if cause := errors.Unwrap(err); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("not a URL: %s", brief(err.Error()))
-	}
-	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("not an https:// URL")
-	case u.Hostname() == "":
-		return nil, errors.New("the URL has no host")
-	case u.User != nil:
-		return nil, errors.New("user and password are not allowed in the URL")
-	case strings.Contains(raw, "#"):
-		return nil, errors.New("a fragment is not allowed in the URL")
-	case u.Scheme == "http" && !c.InsecureHTTP && !loopback(u.Hostname()):
-		return nil, errors.New("http:// is only allowed for loopback addresses: use https://, or add \"insecure_http\"")
-	}
-	return u, nil
-}
-
-// loopback tells whether a host names this machine, so that nobody is on the way.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
-}
-
-// parseRoots reads PEM certificates; no text is no pool, which means the system's roots. One certificate that cannot
-// be read is an error: leaving it out would only show when the issuer starts to use it.
-func parseRoots(bundle string) (*x509.CertPool, error) {
-	if bundle == "" {
-		return nil, nil
-	}
-	roots, count := x509.NewCertPool(), 0
-	for rest := []byte(bundle); ; count++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("tls_ca: a PEM block is %q, only CERTIFICATE is expected", block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: certificate %d: %w", count+1, err)
-		}
-		roots.AddCert(cert)
-	}
-	if count == 0 {
-		return nil, errors.New("tls_ca: no PEM certificate found")
-	}
-	return roots, nil
+	return discovery.CheckIssuer(c.Issuer, c.InsecureHTTP)
 }

@@ -2,48 +2,11 @@ package jwks
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-func TestMetadataURLs(t *testing.T) {
-	// 8414-01, 8414-02, 8414-03
-	const openID, oauth = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
-	tests := []struct {
-		name, issuer string
-		want         []string
-	}{
-		{"without a path", "https://a.test", []string{"https://a.test" + openID, "https://a.test" + oauth}},
-		{"with a slash at the end", "https://a.test/", []string{"https://a.test" + openID, "https://a.test" + oauth}},
-		{"with a path", "https://a.test:8443/oauth2/default", []string{
-			"https://a.test:8443/oauth2/default" + openID,
-			"https://a.test:8443" + oauth + "/oauth2/default",
-			"https://a.test:8443/oauth2/default" + oauth}},
-		{"with a path and a slash at the end", "https://a.test/t%2F1/", []string{
-			"https://a.test/t%2F1" + openID,
-			"https://a.test" + oauth + "/t%2F1",
-			"https://a.test/t%2F1" + oauth}},
-		{"with two slashes at the end loses one", "https://a.test/x//", []string{
-			"https://a.test/x/" + openID,
-			"https://a.test" + oauth + "/x/",
-			"https://a.test/x/" + oauth}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			u, err := url.Parse(tt.issuer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := metadataURLs(u); !slices.Equal(got, tt.want) {
-				t.Errorf("metadataURLs(%s) = %q, want %q", tt.issuer, got, tt.want)
-			}
-		})
-	}
-}
 
 // site answers by path, and 404 for every path it does not have.
 func site(pages map[string]responder) responder {

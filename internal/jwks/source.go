@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-okta/caddy-okta/internal/discovery"
 )
 
 const (
@@ -53,7 +55,7 @@ func (u *Unavailable) Unwrap() error { return u.Err }
 // Source gives the keys of one issuer. It is safe for concurrent use.
 type Source struct {
 	config Config
-	client *http.Client
+	client *discovery.Client
 
 	// What requests read, without a lock. Whenever ready is true there is a set.
 	set     atomic.Pointer[keySet] // the last good set
@@ -99,11 +101,11 @@ type flight struct {
 
 // New checks c and returns a source that has not begun to fetch. It does no I/O.
 func New(c Config) (*Source, error) {
-	roots, err := parseRoots(c.CA)
+	transport, err := discovery.Transport(c.CA)
 	if err != nil {
 		return nil, err
 	}
-	return newSource(c, newTransport(roots))
+	return newSource(c, transport)
 }
 
 func newSource(c Config, transport http.RoundTripper) (*Source, error) {
@@ -112,7 +114,7 @@ func newSource(c Config, transport http.RoundTripper) (*Source, error) {
 	}
 	s := &Source{
 		config:   c,
-		client:   newClient(transport),
+		client:   discovery.New(transport, c.InsecureHTTP),
 		arrived:  make(chan struct{}),
 		refresh:  c.Refresh,
 		maxStale: c.MaxStale,
