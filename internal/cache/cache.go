@@ -7,6 +7,7 @@ package cache
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Cache[V any] struct {
 type shard[V any] struct {
 	mu      sync.RWMutex
 	entries map[Digest]entry[V]
+	evicted int // since the map was made
 }
 
 type entry[V any] struct {
@@ -103,6 +105,12 @@ func (s *shard[V]) shrink(limit int) {
 	for len(s.entries) > max(limit, 0) {
 		s.evict()
 	}
+	// A map in which entries come and go grows for ever, if ever more slowly.
+	if s.evicted > len(s.entries) {
+		fresh := make(map[Digest]entry[V], len(s.entries)+1)
+		maps.Copy(fresh, s.entries)
+		s.entries, s.evicted = fresh, 0
+	}
 }
 
 // evict drops, of a few entries that the map's random order brings up, the one that expires first.
@@ -118,6 +126,7 @@ func (s *shard[V]) evict() {
 		}
 	}
 	delete(s.entries, victim)
+	s.evicted++
 }
 
 // Len returns how many entries the cache holds, expired ones included.

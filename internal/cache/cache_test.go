@@ -3,6 +3,8 @@ package cache_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -247,68 +249,47 @@ func TestALookUpAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestAFullCacheAllocatesNowAndThenOnly(t *testing.T) {
+	const capacity = 100 * shards
+	c := cache.New[int](capacity)
+	digests := sameShard(20_000)
+	for _, d := range digests[:10_000] {
+		c.Put(d, 1, now.Add(time.Hour))
+	}
+	n := 10_000
+	got := testing.AllocsPerRun(5000, func() {
+		c.Put(digests[n], 1, now.Add(time.Hour))
+		n++
+	})
+	if got > 0 {
+		t.Errorf("a Put into a full cache makes %.0f allocations, want less than one", got)
+	}
+}
+
 func TestDestructDoesNothing(t *testing.T) {
 	if err := cache.New[int](1).Destruct(); err != nil {
 		t.Errorf("Destruct = %v, want nil", err)
 	}
 }
 
-// benchmarked returns a full cache and its secrets, of the size that Okta's tokens have.
-func benchmarked() (*cache.Cache[int], []string) {
-	c := cache.New[int](10_000)
-	secrets := make([]string, 1000)
-	for i := range secrets {
-		secrets[i] = fmt.Sprintf("%01000d", i)
-		c.Put(c.Digest(secrets[i]), i, now.Add(time.Hour))
+// Where entries come and go, a map of the runtime grows for ever: eightfold while 300 times its size go through it.
+func TestAFullCacheDoesNotGrow(t *testing.T) {
+	const capacity = 100 * shards
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
 	}
-	return c, secrets
-}
-
-func BenchmarkGet(b *testing.B) {
-	c, secrets := benchmarked()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if _, ok := c.Get(c.Digest(secrets[i%len(secrets)]), now); !ok {
-			b.Fatal("not found")
-		}
+	before := heap()
+	c := cache.New[int](capacity)
+	source := rand.NewChaCha8([32]byte{})
+	for range 60 * capacity {
+		var d cache.Digest
+		_, _ = source.Read(d[:])
+		c.Put(d, 1, now.Add(time.Hour))
 	}
-}
-
-func BenchmarkGetParallel(b *testing.B) {
-	c, secrets := benchmarked()
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			if _, ok := c.Get(c.Digest(secrets[i%len(secrets)]), now); !ok {
-				b.Error("not found")
-			}
-		}
-	})
-}
-
-func BenchmarkPutIntoFullCache(b *testing.B) {
-	c, _ := benchmarked()
-	c.SetCapacity(1000)
-	digests := make([]cache.Digest, 10_000)
-	for i := range digests {
-		digests[i] = c.Digest(fmt.Sprint(i))
+	if got := (heap() - before) / capacity; c.Len() != capacity || got > 180 {
+		t.Errorf("the cache takes %d bytes for each of %d entries, want at most 180", got, c.Len())
 	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		c.Put(digests[i%len(digests)], i, now.Add(time.Hour))
-	}
-}
-
-func BenchmarkPutParallel(b *testing.B) {
-	c, _ := benchmarked()
-	digests := make([]cache.Digest, 10_000)
-	for i := range digests {
-		digests[i] = c.Digest(fmt.Sprint(i))
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			c.Put(digests[i%len(digests)], i, now.Add(time.Hour))
-		}
-	})
 }

@@ -240,16 +240,6 @@ func TestStatus(t *testing.T) {
 	})
 }
 
-func BenchmarkLookupKnown(b *testing.B) {
-	s, err := New(Config{Keys: document(publish("a", p256Key()), publish("b", p256Next()))})
-	must(err)
-	for b.Loop() {
-		if _, err := s.Lookup(b.Context(), "b"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkUsable(b *testing.B) {
 	s, err := New(Config{Keys: document(publish("a", p256Key()))})
 	must(err)

@@ -81,6 +81,7 @@ func ParseClaims(raw map[string]any) (*Claims, error) {
 			break
 		}
 	}
+	common.learn([]string{c.Issuer, c.ClientID}, c.Audience, c.Scopes, c.Groups)
 	return c, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -70,7 +71,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// What is accepted means the same to encoding/json, and to DecodeObject itself after another round.
+// JSON is what encoding/json takes for it. What is accepted means the same there, and to DecodeObject itself after
+// another round.
 func FuzzDecodeObject(f *testing.F) {
 	headers, payloads := parts(f)
 	for _, text := range append(headers, payloads...) {
@@ -78,6 +80,9 @@ func FuzzDecodeObject(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, err := DecodeObject(text)
+		if valid := json.Valid(text); err == nil && !valid || errors.Is(err, errNotJSON) && valid {
+			t.Fatalf("DecodeObject(%q): %v, valid to encoding/json: %t", text, err, valid)
+		}
 		if err != nil {
 			if got != nil {
 				t.Fatalf("DecodeObject = %v beside the error %v, want nil", got, err)

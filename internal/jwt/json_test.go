@@ -2,9 +2,11 @@ package jwt
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,6 +27,7 @@ func TestDecodeObjectReads(t *testing.T) {
 		{"minus zero as zero", `{"n":-0}`, map[string]any{"n": int64(0)}},
 		{"a fraction as a number", `{"n":1.50}`, map[string]any{"n": json.Number("1.50")}},
 		{"an exponent as a number", `{"n":1e3}`, map[string]any{"n": json.Number("1e3")}},
+		{"an exponent with a sign as a number", `{"n":1E+3,"m":1e-3}`, map[string]any{"n": json.Number("1E+3"), "m": json.Number("1e-3")}},
 		{"a number too small for a float", `{"n":1e-999}`, map[string]any{"n": json.Number("1e-999")}},
 		{"an empty list as a list", `{"l":[]}`, map[string]any{"l": []any{}}},
 		{"lists and objects within each other", `{"l":[1,{"a":[null]}]}`, map[string]any{"l": []any{int64(1), map[string]any{"a": []any{nil}}}}},
@@ -66,17 +69,57 @@ func TestDecodeObjectRefuses(t *testing.T) {
 		{"a trailing comma", `{"a":1,}`, "not JSON"},
 		{"a missing colon", `{"a" 1}`, "not JSON"},
 		{"a name without quotes", `{a:1}`, "not JSON"},
+		{"a name without its first quote", `{a":1}`, "not JSON"},
+		{"a comma at the end", `{"a":1,`, "not JSON"},
 		{"single quotes", `{'a':1}`, "not JSON"},
 		{"a comment", `{/*a*/}`, "not JSON"},
 		{"a bare line break in a text", "{\"a\":\"\n\"}", "not JSON"},
 		{"a bare zero byte in a text", "{\"a\":\"\x00\"}", "not JSON"},
 		{"an unknown escape", `{"a":"\x41"}`, "not JSON"},
+		{"an escape in octal", `{"a":"\0041"}`, "not JSON"},
+		{"an escape at the end", `{"a":"\`, "not JSON"},
+		{"an escape in hexadecimal at the end", `{"a":"\u`, "not JSON"},
+		{"an escape with a sign", `{"a":"\u+041"}`, "not JSON"},
+		{"an escape with an underscore", `{"a":"\u0_41"}`, "not JSON"},
+		{"an escape in capitals", `{"a":"\U0041"}`, "not JSON"},
+		{"a bad escape after a half of a pair", `{"a":"\ud800\u00"}`, "not JSON"},
+		{"a bare line break after an escape", "{\"a\":\"\\n\n\"}", "not JSON"},
+		{"a text without an end", `{"a`, "not JSON"},
+		{"a text without an end after an escape", `{"a\n`, "not JSON"},
 		{"a short escape", `{"a":"\u41"}`, "not JSON"},
 		{"a leading zero", `{"a":01}`, "not JSON"},
 		{"a plus sign", `{"a":+1}`, "not JSON"},
 		{"a hexadecimal number", `{"a":0x1}`, "not JSON"},
 		{"NaN", `{"a":NaN}`, "not JSON"},
 		{"True", `{"a":True}`, "not JSON"},
+		{"half of true", `{"a":tru}`, "not JSON"},
+		{"half of true at the end", `{"a":tru`, "not JSON"},
+		{"more than true", `{"a":truer}`, "not JSON"},
+		{"a lone minus", `{"a":-}`, "not JSON"},
+		{"two minuses", `{"a":--1}`, "not JSON"},
+		{"a leading zero after a minus", `{"a":-01}`, "not JSON"},
+		{"a point without digits before", `{"a":.5}`, "not JSON"},
+		{"a point without digits behind", `{"a":1.}`, "not JSON"},
+		{"an exponent without digits", `{"a":1e}`, "not JSON"},
+		{"an exponent with a sign alone", `{"a":1e-}`, "not JSON"},
+		{"an exponent with two signs", `{"a":1e+-1}`, "not JSON"},
+		{"a fraction after an exponent", `{"a":1e1.5}`, "not JSON"},
+		{"a number with underscores", `{"a":1_0}`, "not JSON"},
+		{"infinity", `{"a":Infinity}`, "not JSON"},
+		{"a comma alone", `{,}`, "not JSON"},
+		{"a comma at the beginning", `{,"a":1}`, "not JSON"},
+		{"two commas", `{"a":1,,"b":2}`, "not JSON"},
+		{"no comma", `{"a":1"b":2}`, "not JSON"},
+		{"two colons", `{"a"::1}`, "not JSON"},
+		{"no value", `{"a":}`, "not JSON"},
+		{"a name alone", `{"a"}`, "not JSON"},
+		{"a number as a name", `{1:1}`, "not JSON"},
+		{"an object closed as a list", `{"a":1]`, "not JSON"},
+		{"a list closed as an object", `{"a":[1}}`, "not JSON"},
+		{"a list with a trailing comma", `{"a":[1,]}`, "not JSON"},
+		{"a list without commas", `{"a":[1 2]}`, "not JSON"},
+		{"a form feed between members", "{\f}", "not JSON"},
+		{"a no-break space between members", "{\u00a0}", "not JSON"},
 
 		{"a byte order mark", "\ufeff{}", "not JSON"},
 		{"UTF-16, little endian", "{\x00}\x00", "not JSON"},
@@ -128,7 +171,7 @@ func TestDecodeObjectRefuses(t *testing.T) {
 		{"33 levels of objects and lists", nested(32, `[]`), "deeper than 32"},
 		{"33 lists", strings.Repeat("[", 33) + strings.Repeat("]", 33), "deeper than 32"},
 		{"5000 levels", nested(5000, `1`), "deeper than 32"},
-		{"a million brackets", strings.Repeat("[", 1<<20), "not JSON"},
+		{"a million brackets", strings.Repeat("[", 1<<20), "deeper than 32"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := DecodeObject([]byte(test.text))
@@ -149,6 +192,53 @@ func TestDecodeObjectReads32Levels(t *testing.T) {
 		if _, err := DecodeObject([]byte(text)); err != nil {
 			t.Errorf("DecodeObject(%s) = %v, want an object", text, err)
 		}
+	}
+}
+
+// What is read first has a place that is used again: nothing of it may show in what comes later.
+func TestDecodeObjectReadsAnyNumberOfMembersAndItems(t *testing.T) {
+	for _, n := range []int{1, 2, 8, 9, 16, 17, 100} {
+		var members, items []string
+		want := map[string]any{}
+		var list []any
+		for i := range n {
+			items = append(items, fmt.Sprint(i))
+			list = append(list, int64(i))
+			want[fmt.Sprint("m", i)] = map[string]any{"l": slices.Clone(list)}
+			members = append(members, fmt.Sprintf(`"m%d":{"l":[%s]}`, i, strings.Join(items, ",")))
+		}
+		text := "{" + strings.Join(members, ",") + "}"
+		if got := mustDecode(t, text); !reflect.DeepEqual(got, want) {
+			t.Errorf("DecodeObject(%s) = %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestDecodeObjectStopsAtTheFirstError(t *testing.T) {
+	for _, first := range []string{`"\u00"`, `"\x"`, "\"\n\"", `01`, `tru`, `{"a" 1}`, `[1 2]`, `{"a":1,"a":1}`, `1e999`, `"\ud800"`, strings.Repeat("[", 33)} {
+		text := []byte(`{"a":[` + first + strings.Repeat(`,"text"`, 1000) + `]}`)
+		allocs := testing.AllocsPerRun(5, func() {
+			if _, err := DecodeObject(text); err == nil {
+				t.Errorf("DecodeObject(%.20s) = nil, want an error", text)
+			}
+		})
+		if allocs > 100 {
+			t.Errorf("DecodeObject(%.20s) makes %.0f allocations, want at most 100", text, allocs)
+		}
+	}
+}
+
+// The caller's bytes are its own again: whatever is written there later changes no claim.
+func TestDecodeObjectKeepsNothingOfTheData(t *testing.T) {
+	const text = `{"unheard":"of","sub":"ada","esc\u0061ped":"\n","n":1.5,"l":["x"],"long":"` + "0123456789012345678901234567890123456789" + `"}`
+	data := []byte(text)
+	got, err := DecodeObject(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data)
+	if want := mustDecode(t, text); !reflect.DeepEqual(got, want) {
+		t.Errorf("the object became %v, want %v", got, want)
 	}
 }
 

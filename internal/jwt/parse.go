@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // MaxSize is the longest token that is read, in bytes. Caddy's own limit for all headers together is as large.
@@ -92,15 +93,22 @@ func (t *Token) readHeader(part string) error {
 // strictBase64 refuses set trailing bits, so that a token has one spelling only.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-func decodeBase64(part string) ([]byte, error) {
-	if strings.ContainsAny(part, "\r\n") { // the decoder would skip them
+func decodeBase64(part string) ([]byte, error) { return appendBase64(nil, part) }
+
+func appendBase64(dst []byte, part string) ([]byte, error) {
+	if strings.IndexByte(part, '\r') >= 0 || strings.IndexByte(part, '\n') >= 0 { // the decoder would skip them
 		return nil, errors.New("line break within base64url")
 	}
-	return strictBase64.DecodeString(part)
+	return strictBase64.AppendDecode(dst, []byte(part))
 }
 
+// buffers hold what is read and not kept.
+var buffers = sync.Pool{New: func() any { return new([MaxSize]byte) }}
+
 func decodePart(part string) (map[string]any, error) {
-	data, err := decodeBase64(part)
+	buffer := buffers.Get().(*[MaxSize]byte)
+	defer buffers.Put(buffer)
+	data, err := appendBase64(buffer[:0], part)
 	if err != nil {
 		return nil, err
 	}

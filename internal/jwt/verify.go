@@ -5,9 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	_ "crypto/sha256" // for pss
+	_ "crypto/sha512"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
@@ -23,6 +24,31 @@ var Algorithms = []string{
 // two numbers, such as ASN.1, are refused.
 var signatureSize = map[string]int{"ES256": 64, "ES384": 96, "ES512": 132}
 
+// verifiers are those of [Algorithms]. The library knows more, HMAC among them.
+var verifiers = func() map[string]jws.Verifier {
+	all := make(map[string]jws.Verifier)
+	for _, name := range Algorithms {
+		if verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(name)); err == nil {
+			all[name] = verifier
+		}
+	}
+	all["PS256"], all["PS384"], all["PS512"] = pss(crypto.SHA256), pss(crypto.SHA384), pss(crypto.SHA512)
+	return all
+}()
+
+// pss verifies RSASSA-PSS. The library would take a salt of any length, RFC 7518 §3.5 wants that of the hash.
+type pss crypto.Hash
+
+func (h pss) Verify(signed, signature []byte, key any) error {
+	public, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return fmt.Errorf("a %T is no key for RSASSA-PSS", key)
+	}
+	digest := crypto.Hash(h).New()
+	digest.Write(signed)
+	return rsa.VerifyPSS(public, crypto.Hash(h), digest.Sum(nil), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+}
+
 // Verify checks the signature under the token's own algorithm. The caller has made sure that the algorithm is one
 // that the configuration allows and the key is meant for: the token never chooses (RFC 8725 §3.1).
 func (t *Token) Verify(key crypto.PublicKey) error {
@@ -32,11 +58,13 @@ func (t *Token) Verify(key crypto.PublicKey) error {
 	if size, ok := signatureSize[t.Algorithm]; ok && len(t.signature) != size {
 		return fmt.Errorf("the signature has %d bytes, %s has %d", len(t.signature), t.Algorithm, size)
 	}
-	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(t.Algorithm))
-	if err != nil || !slices.Contains(Algorithms, t.Algorithm) { // the library knows more, HMAC among them
+	verifier, ok := verifiers[t.Algorithm]
+	if !ok {
 		return errors.New("the algorithm is not one for signatures with public keys")
 	}
-	return verifier.Verify([]byte(t.signed), t.signature, key)
+	buffer := buffers.Get().(*[MaxSize]byte)
+	defer buffers.Put(buffer)
+	return verifier.Verify(append(buffer[:0], t.signed...), t.signature, key)
 }
 
 // sound tells whether key is a public key and whole. The library would take secrets and private keys too, and some
@@ -44,7 +72,7 @@ func (t *Token) Verify(key crypto.PublicKey) error {
 func sound(key crypto.PublicKey) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		return true
+		return k != nil
 	case *ecdsa.PublicKey:
 		return k != nil && k.Curve != nil
 	case ed25519.PublicKey:

@@ -5,9 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +114,35 @@ func TestVerifyRefusesOtherCurves(t *testing.T) {
 			parsed.Algorithm = said
 			if err := parsed.Verify(key.Public()); (err == nil) != (said == signed) {
 				t.Errorf("Verify(%s key, said to be %s) = %v", signed, said, err)
+			}
+		}
+	}
+}
+
+func TestThereIsNoVerifierButOfTheAlgorithms(t *testing.T) {
+	if got := slices.Sorted(maps.Keys(verifiers)); !slices.Equal(got, slices.Sorted(slices.Values(Algorithms))) {
+		t.Errorf("there are verifiers of %v, want %v", got, Algorithms)
+	}
+}
+
+// RFC 7518 §3.5: the salt is as long as the hash. A signature with another one is genuine, but none of that algorithm.
+func TestVerifyWantsTheSaltOfTheAlgorithm(t *testing.T) {
+	private, ok := issuerKeys(t)["rsa"].private.(*rsa.PrivateKey)
+	if !ok {
+		t.Fatal("the key rsa is none")
+	}
+	for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
+		signed := encode(fmt.Sprintf(`{"alg":%q}`, alg)) + "." + encode(`{"sub":"ada"}`)
+		digest := hash.New()
+		digest.Write([]byte(signed))
+		for _, length := range []int{hash.Size(), 1, hash.Size() - 1, hash.Size() + 1, rsa.PSSSaltLengthAuto} {
+			signature, err := rsa.SignPSS(rand.Reader, private, hash, digest.Sum(nil), &rsa.PSSOptions{SaltLength: length})
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed := mustParse(t, signed+"."+encode(string(signature)))
+			if err := parsed.Verify(&private.PublicKey); (err == nil) != (length == hash.Size()) {
+				t.Errorf("Verify(%s with a salt of length %d) = %v", alg, length, err)
 			}
 		}
 	}

@@ -1,0 +1,216 @@
+package jwt
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+	"math/big"
+	"runtime"
+	"testing"
+
+	"github.com/caddy-okta/caddy-okta/internal/oktatest"
+)
+
+// benchmarked are keys of the kinds that issuers have, by what the benchmarks call them.
+func benchmarked() map[string]*oktatest.Key {
+	return map[string]*oktatest.Key{
+		"RS256-2048": oktatest.NewKey("RS256"),
+		"RS256-4096": oktatest.NewRSAKey("RS256", 4096),
+		"PS256-2048": oktatest.NewKey("PS256"),
+		"ES256":      oktatest.NewKey("ES256"),
+		"EdDSA":      oktatest.NewKey("EdDSA"),
+	}
+}
+
+// typical returns different tokens of the claims and the size that Okta's usually have, about a kilobyte with an RSA
+// signature of 2048 bits.
+func typical(tb testing.TB, key *oktatest.Key, n int) []string {
+	tb.Helper()
+	srv, err := oktatest.New(oktatest.Config{ID: "default", Keys: []*oktatest.Key{key, key}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tokens := make([]string, n)
+	for i := range tokens {
+		tokens[i] = srv.UserToken(fmt.Sprintf("ada%d@example.com", i), oktatest.SignedBy(key),
+			oktatest.Scopes("openid", "profile", "email", "orders:read"),
+			oktatest.Groups("Everyone", "Engineering", "VPN users"))
+	}
+	return tokens
+}
+
+// understand does all that is needed once per token, but the look-up of the key.
+func understand(token string, key crypto.PublicKey) (*Claims, error) {
+	t, err := Parse(token)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Verify(key); err != nil {
+		return nil, err
+	}
+	return ParseClaims(t.Claims)
+}
+
+// The floor is the bare check of a signature over a digest that is known, as the standard library does it.
+func bare(t *Token, key crypto.PublicKey) func() bool {
+	digest := sha256.Sum256([]byte(t.signed))
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if t.Algorithm == "PS256" {
+			return func() bool { return rsa.VerifyPSS(key, crypto.SHA256, digest[:], t.signature, nil) == nil }
+		}
+		return func() bool { return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], t.signature) == nil }
+	case *ecdsa.PublicKey:
+		r, s := new(big.Int).SetBytes(t.signature[:32]), new(big.Int).SetBytes(t.signature[32:])
+		return func() bool { return ecdsa.Verify(key, digest[:], r, s) }
+	default:
+		return func() bool { return ed25519.Verify(key.(ed25519.PublicKey), []byte(t.signed), t.signature) }
+	}
+}
+
+func BenchmarkNewToken(b *testing.B) {
+	for name, key := range benchmarked() {
+		tokens := typical(b, key, 64)
+		b.Run(name+"/floor", func(b *testing.B) {
+			checks := make([]func() bool, len(tokens))
+			for i, token := range tokens {
+				t, err := Parse(token)
+				if err != nil {
+					b.Fatal(err)
+				}
+				checks[i] = bare(t, key.Public())
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if !checks[i%len(checks)]() {
+					b.Fatal("the signature is bad")
+				}
+			}
+		})
+		b.Run(name+"/all", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := understand(tokens[i%len(tokens)], key.Public()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// The parts of BenchmarkNewToken, and what the tokens are.
+func BenchmarkSteps(b *testing.B) {
+	key := oktatest.NewKey("RS256")
+	tokens := typical(b, key, 64)
+	parsed := make([]*Token, len(tokens))
+	for i, token := range tokens {
+		var err error
+		if parsed[i], err = Parse(token); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, step := range map[string]func(i int) error{
+		"Parse":       func(i int) error { _, err := Parse(tokens[i]); return err },
+		"Verify":      func(i int) error { return parsed[i].Verify(key.Public()) },
+		"ParseClaims": func(i int) error { _, err := ParseClaims(parsed[i].Claims); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := step(i % len(tokens)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(tokens[0])), "B/token")
+		})
+	}
+}
+
+// kept returns the claims of n tokens as a cache keeps them, with what each takes.
+func kept(tb testing.TB, n int) (all []*Claims, bytes, objects float64) {
+	tb.Helper()
+	tokens := typical(tb, oktatest.NewKey("EdDSA"), n)
+	heap := func() (bytes, objects uint64) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc, m.HeapObjects
+	}
+	all = make([]*Claims, n)
+	bytesBefore, objectsBefore := heap()
+	for i, token := range tokens {
+		t, err := Parse(token)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if all[i], err = ParseClaims(t.Claims); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	bytesAfter, objectsAfter := heap()
+	runtime.KeepAlive(tokens)
+	return all, float64(bytesAfter-bytesBefore) / float64(n), float64(objectsAfter-objectsBefore) / float64(n)
+}
+
+func BenchmarkCollectGarbageBesideClaims(b *testing.B) {
+	all, bytes, objects := kept(b, 100_000)
+	for b.Loop() {
+		runtime.GC()
+	}
+	b.ReportMetric(bytes, "B/token")
+	b.ReportMetric(objects, "objects/token")
+	runtime.KeepAlive(all)
+}
+
+// A hundred thousand tokens of a kilobyte are to fit into 200 MB. The cache itself and what is kept beside the claims
+// take 170 to 230 bytes for each.
+func TestClaimsAreSmall(t *testing.T) {
+	const budget = 1550
+	all, bytes, _ := kept(t, 2000)
+	if bytes > budget {
+		t.Errorf("the claims of a token take %.0f bytes, want at most %d", bytes, budget)
+	}
+	runtime.KeepAlive(all)
+}
+
+// The budgets are for a typical token: to read it, and beyond the check of its signature to do all. The race detector
+// takes more now and then, because it empties pools.
+func TestANewTokenAllocatesLittle(t *testing.T) {
+	const toRead, inAll = 24, 33
+	key := oktatest.NewKey("RS256")
+	token := typical(t, key, 1)[0]
+	parsed := mustParse(t, token)
+	if _, err := ParseClaims(parsed.Claims); err != nil { // and learn
+		t.Fatal(err)
+	}
+	allocs := func(do func() error) float64 {
+		return testing.AllocsPerRun(500, func() {
+			if err := do(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if got := allocs(func() error { _, err := Parse(token); return err }); got > toRead {
+		t.Errorf("Parse makes %.0f allocations, want at most %d", got, toRead)
+	}
+	check := bare(parsed, key.Public())
+	floor := testing.AllocsPerRun(500, func() { check() })
+	got := allocs(func() error { _, err := understand(token, key.Public()); return err })
+	if got-floor > inAll {
+		t.Errorf("a new token makes %.0f allocations more than the check of its signature, want at most %d", got-floor, inAll)
+	}
+}
+
+// A map that is made for fewer members than it gets is made twice, and may stay larger than it must be.
+func TestAMapIsMadeOnce(t *testing.T) {
+	text := []byte(`{"iss":0,"sub":0,"aud":0,"exp":0,"iat":0,"nbf":0,"jti":0,"ver":0,"cid":0,"uid":0,"scp":0,"groups":0}`)
+	want := testing.AllocsPerRun(100, func() { made = make(map[string]any, 12) })
+	if got := testing.AllocsPerRun(100, func() { made, _ = DecodeObject(text) }); got > want {
+		t.Errorf("DecodeObject makes %.0f allocations, a map of that size %.0f", got, want)
+	}
+}
+
+var made map[string]any // else none would be made
