@@ -1,6 +1,11 @@
 package caddyfile
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -23,16 +28,28 @@ func parseAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if matcher != nil {
 		handler.Matchers = caddyhttp.RawMatcherSets{matcher}
 	}
+	declared, err := declaredIssuers(h)
+	if err != nil {
+		return nil, err
+	}
 	if err := authIssuers(h.Dispenser, handler, h.RemainingArgs()); err != nil {
 		return nil, err
 	}
-	if err := authBlock(h.Dispenser, handler); err != nil {
+	if err := authBlock(h.Dispenser, handler, declared); err != nil {
 		return nil, err
 	}
-	if handler.Issuer == nil && len(handler.Issuers) == 0 {
-		return nil, h.Err("okta_auth needs an issuer: write okta_auth <issuer name>…, or okta_auth <issuer url> <audience>…")
-	}
 	return h.NewRoute(nil, handler), nil
+}
+
+// declaredIssuers returns what the global option okta has declared.
+func declaredIssuers(h httpcaddyfile.Helper) (map[string]*oktaauth.Issuer, error) {
+	var app oktaauth.App
+	if option, ok := h.Option("okta").(httpcaddyfile.App); ok {
+		if err := json.Unmarshal(option.Value, &app); err != nil {
+			return nil, h.Errf("okta: %w", err)
+		}
+	}
+	return app.Issuers, nil
 }
 
 // authIssuers takes "<issuer name>…" or "<issuer url> <audience>…".
@@ -59,8 +76,8 @@ func authIssuers(d *caddyfile.Dispenser, handler *oktaauth.Handler, args []strin
 	return nil
 }
 
-func authBlock(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
-	return block(d, map[string]func() error{
+func authBlock(d *caddyfile.Dispenser, handler *oktaauth.Handler, declared map[string]*oktaauth.Issuer) error {
+	return checked(d, map[string]func() error{
 		"issuer": func() error {
 			var issuers []string
 			if err := list(d, &issuers)(); err != nil {
@@ -79,7 +96,37 @@ func authBlock(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
 		"realm":          text(d, &handler.Realm),
 		"headers":        func() error { return authHeaders(d, handler) },
 		"keep_token":     flag(&handler.KeepToken),
-	})
+		"dpop":           func() error { return authDPoP(d, handler) },
+		"mtls_bound":     text(d, &handler.MTLSBound),
+		"introspect":     text(d, &handler.Introspect),
+		"resource":       text(d, &handler.Resource),
+		"external_url":   text(d, &handler.ExternalURL),
+	}, func() error { return checkAuth(handler, declared) })
+}
+
+// checkAuth has the handler checked. What is wrong with the names of its issuers is said in the words of a Caddyfile.
+func checkAuth(handler *oktaauth.Handler, declared map[string]*oktaauth.Issuer) error {
+	if handler.Issuer == nil && len(handler.Issuers) == 0 {
+		return errors.New("okta_auth needs an issuer: write okta_auth <issuer name>…, or okta_auth <issuer url> <audience>…")
+	}
+	if err := checkNames(handler.Issuers, declared); err != nil {
+		return err
+	}
+	return handler.Check(declared)
+}
+
+// checkNames looks for a name that no issuer has.
+func checkNames(names []string, declared map[string]*oktaauth.Issuer) error {
+	for _, name := range names {
+		switch {
+		case declared[name] != nil:
+		case len(declared) == 0:
+			return fmt.Errorf("issuer %q is not declared: declare it in the global okta option", name)
+		default:
+			return fmt.Errorf("issuer %q is not declared: %s", name, instead(name, slices.Collect(maps.Keys(declared))))
+		}
+	}
+	return nil
 }
 
 // authToken parses "token header <name> [<scheme>]" and "token cookie <name>".
@@ -98,8 +145,21 @@ func authToken(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
 	return nil
 }
 
+// authDPoP parses "dpop <mode>" and "dpop <mode> { … }".
+func authDPoP(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
+	handler.DPoP = new(oktaauth.DPoP)
+	if err := text(d, &handler.DPoP.Mode)(); err != nil {
+		return err
+	}
+	return block(d, map[string]func() error{
+		"max_age": duration(d, &handler.DPoP.MaxAge),
+		"nonce":   flag(&handler.DPoP.Nonce),
+	})
+}
+
 // authHeaders parses "headers none" and "headers { <name> <claim> … }".
 func authHeaders(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
+	begin := *d
 	handler.Headers = []oktaauth.IdentityHeader{}
 	if d.NextArg() {
 		if d.Val() != "none" {
@@ -115,7 +175,7 @@ func authHeaders(d *caddyfile.Dispenser, handler *oktaauth.Handler) error {
 		handler.Headers = append(handler.Headers, header)
 	}
 	if len(handler.Headers) == 0 {
-		return d.Err("headers is empty: write headers none, or a block of <name> <claim> lines")
+		return begin.Err("headers is empty: write headers none, or a block of <name> <claim> lines")
 	}
 	return nil
 }

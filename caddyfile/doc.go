@@ -16,6 +16,14 @@
 //			keys_max_stale <duration>
 //			tls_ca         <file>
 //			insecure_http
+//			introspection {
+//				client_id     <id>
+//				client_secret <secret>
+//				private_key   <file> [<kid>]
+//				cache_ttl     <duration>
+//				negative_ttl  <duration>
+//				timeout       <duration>
+//			}
 //		}
 //		token_cache <number>
 //		guard {
@@ -26,6 +34,12 @@
 //	}
 //
 // Directives, in the order in which they run; no "order" option is needed:
+//
+//	okta_resource_metadata [<matcher>] <resource url> {
+//		issuer <name>…
+//		scopes <scope>…
+//		name   <text>
+//	}
 //
 //	okta_auth [<matcher>] [<issuer name>… | <issuer url> <audience>…] {
 //		issuer         <name>… | <url> <audience>…
@@ -42,6 +56,14 @@
 //			<name> <claim>
 //		}
 //		keep_token
+//		dpop           accept | require | off {
+//			max_age <duration>
+//			nonce
+//		}
+//		mtls_bound     accept | require | off
+//		introspect     opaque | always | off
+//		resource       <url>
+//		external_url   <url>
 //	}
 //
 //	cel_policy [<matcher>] [<expression>]
@@ -62,6 +84,7 @@
 //
 //	@<name> cel_policy <expression>
 //
-// An expression is one token, in backticks. An option stands once, with all its values on its line; a word that is not
-// listed here is an error with file and line.
+// An expression is one token, in backticks. An option stands once, with all its values on its line. A word that is not
+// listed here is an error with file and line, and so is every mistake that shows in the text: what remains for the moment
+// when the configuration loads are files and the environment.
 package caddyfile

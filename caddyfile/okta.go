@@ -3,7 +3,6 @@ package caddyfile
 import (
 	"strconv"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -51,7 +50,7 @@ func parseOkta(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option %q: write one of guard, issuer, token_cache", d.Val())
+			return nil, d.Errf("unknown option %q: %s", d.Val(), instead(d.Val(), []string{"guard", "issuer", "token_cache"}))
 		}
 		if d.NextArg() {
 			return nil, d.Errf("unexpected %q: one option per line", d.Val())
@@ -77,12 +76,12 @@ func parseIssuer(d *caddyfile.Dispenser, issuers map[string]*oktaauth.Issuer) er
 		return d.Errf("unexpected %q: audiences stand in the block of the issuer", d.Val())
 	}
 	issuers[name] = i
-	return block(d, map[string]func() error{
+	return checked(d, map[string]func() error{
 		"audience":       list(d, &i.Audience),
 		"client_id":      list(d, &i.ClientID),
 		"profile":        text(d, &i.Profile),
 		"algorithms":     list(d, &i.Algorithms),
-		"clock_skew":     clockSkew(d, i),
+		"clock_skew":     durationOrZero(d, &i.ClockSkew),
 		"max_lifetime":   duration(d, &i.MaxLifetime),
 		"keys_url":       text(d, &i.KeysURL),
 		"keys_file":      text(d, &i.KeysFile),
@@ -90,6 +89,30 @@ func parseIssuer(d *caddyfile.Dispenser, issuers map[string]*oktaauth.Issuer) er
 		"keys_max_stale": duration(d, &i.KeysMaxStale),
 		"tls_ca":         text(d, &i.TLSCA),
 		"insecure_http":  flag(&i.InsecureHTTP),
+		"introspection": func() error {
+			i.Introspection = new(oktaauth.Introspection)
+			return parseIntrospection(d, i.Introspection)
+		},
+	}, i.Check)
+}
+
+// parseIntrospection parses "introspection { … }".
+func parseIntrospection(d *caddyfile.Dispenser, n *oktaauth.Introspection) error {
+	return block(d, map[string]func() error{
+		"client_id":     text(d, &n.ClientID),
+		"client_secret": text(d, &n.ClientSecret),
+		"private_key": func() error {
+			if err := text(d, &n.PrivateKey)(); err != nil {
+				return err
+			}
+			if d.NextArg() {
+				n.PrivateKeyID = d.Val()
+			}
+			return nil
+		},
+		"cache_ttl":    durationOrZero(d, &n.CacheTTL),
+		"negative_ttl": durationOrZero(d, &n.NegativeTTL),
+		"timeout":      duration(d, &n.Timeout),
 	})
 }
 
@@ -100,14 +123,4 @@ func parseGuard(d *caddyfile.Dispenser, g *oktaauth.Guard) error {
 		"window":   duration(d, &g.Window),
 		"ban":      duration(d, &g.Ban),
 	})
-}
-
-// clockSkew may be zero, which differs from not being set.
-func clockSkew(d *caddyfile.Dispenser, i *oktaauth.Issuer) func() error {
-	return func() error {
-		skew, err := parseDuration(d)
-		value := caddy.Duration(skew)
-		i.ClockSkew = &value
-		return err
-	}
 }

@@ -1,6 +1,7 @@
 package caddyfile
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -31,7 +32,7 @@ func parsePolicy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	default:
 		return nil, h.Errf("unexpected %q: the expression is one token, in backticks", args[1])
 	}
-	p := policyParser{d: h.Dispenser, handler: handler, seen: make(map[string]bool)}
+	p := policyParser{d: h.Dispenser, handler: handler, seen: make(map[string]bool), rules: make(map[string]string)}
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
 		if err := p.option(); err != nil {
 			return nil, err
@@ -46,7 +47,8 @@ func parsePolicy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 type policyParser struct {
 	d       *caddyfile.Dispenser
 	handler *celpolicy.Handler
-	seen    map[string]bool // options that may come once, and names of rules
+	seen    map[string]bool   // options, which may come once
+	rules   map[string]string // where each rule stands, by its name
 
 	files   []string            // patterns of policy files
 	filesAt caddyfile.Dispenser // where they stand
@@ -59,7 +61,7 @@ func (p *policyParser) option() error {
 		return p.rule(word)
 	case "name", "file", "report_only":
 	default:
-		return d.Errf("unknown option %q: write one of allow, deny, step_up, name, file, report_only", word)
+		return d.Errf("unknown option %q: %s", word, instead(word, []string{"allow", "deny", "step_up", "name", "file", "report_only"}))
 	}
 	if p.seen[word] {
 		return d.Errf("%s is already set", word)
@@ -153,10 +155,10 @@ func (p *policyParser) rule(kind string) error {
 	if err := r.Check(); err != nil {
 		return at.Errf("%s %s: %v", kind, name, err)
 	}
-	if p.seen["rule "+name] {
-		return at.Errf("%s %s: the policy has two rules of this name: rename one", kind, name)
+	if first, ok := p.rules[name]; ok {
+		return at.Errf("%s %s: the policy has two rules of this name, first at %s: rename one", kind, name, first)
 	}
-	p.seen["rule "+name] = true
+	p.rules[name] = fmt.Sprintf("%s:%d", at.File(), at.Line())
 	p.handler.Rules = append(p.handler.Rules, r)
 	return nil
 }

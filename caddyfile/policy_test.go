@@ -47,3 +47,11 @@ func TestMistakesAreReportedAtTheLineOfTheRule(t *testing.T) {
 		}
 	}
 }
+
+func TestANameOfTwoRulesSaysWhereTheFirstIs(t *testing.T) {
+	config := "example.com {\n cel_policy {\n step_up me {\n max_age 5m\n }\n allow me `true`\n }\n}\n"
+	_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), nil)
+	if err == nil || !strings.Contains(err.Error(), "allow me: the policy has two rules of this name, first at Caddyfile:3: rename one, at Caddyfile:6") {
+		t.Errorf("two rules of one name: %v", err)
+	}
+}

@@ -9,6 +9,8 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("okta", parseOkta)
 	httpcaddyfile.RegisterDirective("okta_auth", parseAuth)
 	httpcaddyfile.RegisterDirectiveOrder("okta_auth", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterHandlerDirective("okta_resource_metadata", parseMetadata)
+	httpcaddyfile.RegisterDirectiveOrder("okta_resource_metadata", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterHandlerDirective("cel_policy", parsePolicy)
 	httpcaddyfile.RegisterDirectiveOrder("cel_policy", httpcaddyfile.After, "forward_auth")
 }

@@ -2,6 +2,7 @@ package caddyfile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,26 +10,28 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/spf13/cobra"
 )
 
 // block reads the options of a block: one function per word. A word that is unknown, or comes twice, is an error.
 func block(d *caddyfile.Dispenser, options map[string]func() error) error {
-	seen := make(map[string]bool)
+	return checked(d, options, func() error { return nil })
+}
+
+// checked reads a block, and then has check judge what it says. A mistake is reported on the line of the option that its
+// message begins with, and else on the line on which the block begins.
+func checked(d *caddyfile.Dispenser, options map[string]func() error, check func() error) error {
+	begin, at := *d, make(map[string]caddyfile.Dispenser)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		option, ok := options[word]
 		if !ok {
-			words := make([]string, 0, len(options))
-			for known := range options {
-				words = append(words, known)
-			}
-			slices.Sort(words)
-			return d.Errf("unknown option %q: write one of %s", word, strings.Join(words, ", "))
+			return d.Errf("unknown option %q: %s", word, instead(word, slices.Collect(maps.Keys(options))))
 		}
-		if seen[word] {
+		if _, ok := at[word]; ok {
 			return d.Errf("%s is already set: write it once, with all its values on one line", word)
 		}
-		seen[word] = true
+		at[word] = *d
 		if err := option(); err != nil {
 			return err
 		}
@@ -36,7 +39,28 @@ func block(d *caddyfile.Dispenser, options map[string]func() error) error {
 			return d.Errf("unexpected %q: one option per line", d.Val())
 		}
 	}
-	return nil
+	err := check()
+	if err == nil {
+		return nil
+	}
+	word, _, _ := strings.Cut(err.Error(), " ")
+	if option, ok := at[strings.TrimSuffix(word, ":")]; ok {
+		return option.WrapErr(err)
+	}
+	return begin.WrapErr(err)
+}
+
+// instead says what to write for a word that is none of those known: the one that was meant, or else any of them.
+func instead(word string, known []string) string {
+	slices.Sort(known)
+	commands := cobra.Command{SuggestionsMinimumDistance: min(2, len(word)/2)}
+	for _, name := range known {
+		commands.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	if meant := commands.SuggestionsFor(word); len(meant) > 0 {
+		return fmt.Sprintf("did you mean %s?", strings.Join(meant, " or "))
+	}
+	return "write one of " + strings.Join(known, ", ")
 }
 
 // text returns an option that takes exactly one value.
@@ -95,6 +119,16 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
 			return d.Errf("%s must not be zero", word)
 		}
 		*into = caddy.Duration(value)
+		return err
+	}
+}
+
+// durationOrZero returns an option that takes a duration. Zero differs from not being set.
+func durationOrZero(d *caddyfile.Dispenser, into **caddy.Duration) func() error {
+	return func() error {
+		parsed, err := parseDuration(d)
+		value := caddy.Duration(parsed)
+		*into = &value
 		return err
 	}
 }

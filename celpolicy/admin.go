@@ -2,11 +2,11 @@ package celpolicy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +93,7 @@ type shownPolicy struct {
 }
 
 func listPolicies(w http.ResponseWriter, r *http.Request) error {
-	if err := allowMethod(w, r, http.MethodGet); err != nil {
+	if err := allowMethods(w, r, http.MethodGet, http.MethodHead); err != nil {
 		return err
 	}
 	shown := []shownPolicy{}
@@ -110,7 +110,7 @@ type explainRequest struct {
 }
 
 func explainPolicies(w http.ResponseWriter, r *http.Request) error {
-	if err := allowMethod(w, r, http.MethodPost); err != nil {
+	if err := allowMethods(w, r, http.MethodPost); err != nil {
 		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFileSize))
@@ -140,12 +140,13 @@ func explainPolicies(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, explanations)
 }
 
-func allowMethod(w http.ResponseWriter, r *http.Request, method string) error {
-	if r.Method == method {
+// allowMethods refuses others (RFC 9110 §15.5.6).
+func allowMethods(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
 		return nil
 	}
-	w.Header().Set("Allow", method)
-	return refused(http.StatusMethodNotAllowed, errors.New("write "+method))
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return refused(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed: use %s", r.Method, methods[0]))
 }
 
 func refused(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }

@@ -70,8 +70,9 @@ func TestAdminRefusals(t *testing.T) {
 		status             int
 		want               string
 	}{
-		"a list that is posted":           {"POST", "/okta/policies", "", 405, "write GET"},
-		"an explanation that is got":      {"GET", "/okta/policies/explain", "", 405, "write POST"},
+		"an explanation without its body": {"HEAD", "/okta/policies/explain", "", 405, "use POST"},
+		"a list that is posted":           {"POST", "/okta/policies", "", 405, "method POST is not allowed: use GET"},
+		"an explanation that is got":      {"GET", "/okta/policies/explain", "", 405, "method GET is not allowed: use POST"},
 		"an empty body":                   {"POST", "/okta/policies/explain", "", 400, "body.json:1: there is nothing in it"},
 		"a body that is no JSON":          {"POST", "/okta/policies/explain", "a: b", 400, "body.json:1: invalid character"},
 		"an unknown member":               {"POST", "/okta/policies/explain", "{\n\"polcy\": \"a\"}", 400, `body.json:2: unknown member "polcy" in the body: did you mean policy?`},
@@ -90,6 +91,20 @@ func TestAdminRefusals(t *testing.T) {
 				t.Errorf("Allow: %s", allow)
 			}
 		})
+	}
+}
+
+// As GET /okta/issuers does: who asks may ask for the header only.
+func TestTheListOfPoliciesAnswersHEAD(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		w := httptest.NewRecorder()
+		if err := listPolicies(w, httptest.NewRequest(method, "/okta/policies", nil)); err != nil || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s /okta/policies = %v, %v", method, err, w.Header())
+		}
+	}
+	w := httptest.NewRecorder()
+	if err := listPolicies(w, httptest.NewRequest(http.MethodDelete, "/okta/policies", nil)); err == nil || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("DELETE /okta/policies = %v, Allow: %s", err, w.Header().Get("Allow"))
 	}
 }
 

@@ -1,7 +1,7 @@
 package celpolicy
 
 import (
-	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -97,6 +97,10 @@ func (c *expressionCheck) call(call ast.CallExpr) {
 		c.regex(args[1], 1)
 	case "regex.replace":
 		c.regex(args[1], -1)
+	case "lists.range":
+		if n, ok := args[0].AsLiteral().(types.Int); ok && (n < 0 || n > maxRange) {
+			c.report(args[0], "lists.range makes no list of %d items: write a number up to %d", n, maxRange)
+		}
 	default:
 		if zone, ok := zoneArgument(call); ok {
 			if err := c.env.zones.remember(zone); err != nil {
@@ -113,12 +117,20 @@ func (c *expressionCheck) regex(e ast.Expr, maxGroups int) {
 		c.report(e, "a pattern must be one literal text: to compare with a value use ==, contains or startsWith")
 		return
 	}
-	re, err := regexp.Compile(text)
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		c.report(e, "%v", err)
+		return
+	}
+	// As regexp.Compile does it. The limit that cel-go has for this panics on {n}, which it does not simplify.
+	program, err := syntax.Compile(parsed.Simplify())
 	switch {
 	case err != nil:
 		c.report(e, "%v", err)
-	case maxGroups >= 0 && re.NumSubexp() > maxGroups:
-		c.report(e, "the pattern has %d capturing groups, and only one can be extracted: write (?:…) for the others", re.NumSubexp())
+	case len(program.Inst) > maxRegex:
+		c.report(e, "the pattern compiles to %d instructions, and the limit is %d: shorten it, or write several", len(program.Inst), maxRegex)
+	case maxGroups >= 0 && parsed.MaxCap() > maxGroups:
+		c.report(e, "the pattern has %d capturing groups, and only one can be extracted: write (?:…) for the others", parsed.MaxCap())
 	}
 }
 

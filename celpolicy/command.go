@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ anonymous. Placeholders of the machine, such as env.HOME, are unknown unless the
 	e.config.add(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&e.files, "file", "f", nil, "policy file, or a pattern; several make one policy")
-	flags.StringVar(&e.policy, "policy", "", "name of the policy in --config (default: all)")
+	flags.StringVar(&e.policy, "policy", "", "name of the policy, where there are several (default: all)")
 	flags.StringVarP(&e.request, "request", "r", "", "method and path, such as 'GET /orders/7?page=1'")
 	flags.StringVar(&e.claims, "claims", "", `JSON file with the claims; "-" is standard input`)
 	flags.StringArrayVarP(&e.headers, "header", "H", nil, "header of the request, such as 'X-Device: managed'")
@@ -149,6 +150,27 @@ func (e *explainFlags) run(cmd *cobra.Command) error {
 
 // handlers returns what is to be explained.
 func (e *explainFlags) handlers() ([]*Handler, error) {
+	handlers, err := e.load()
+	if err != nil || e.policy == "" {
+		return handlers, err
+	}
+	var named []*Handler
+	var names []string
+	for _, h := range handlers {
+		if h.compiled.name == e.policy {
+			named = append(named, h)
+		}
+		if !slices.Contains(names, h.compiled.name) {
+			names = append(names, h.compiled.name)
+		}
+	}
+	if len(named) == 0 {
+		return nil, fmt.Errorf("no policy is named %q: write one of %s", e.policy, strings.Join(names, ", "))
+	}
+	return named, nil
+}
+
+func (e *explainFlags) load() (handlers []*Handler, err error) {
 	switch {
 	case len(e.files) > 0 && e.config.file != "":
 		return nil, errors.New("write --file or --config")
@@ -162,14 +184,8 @@ func (e *explainFlags) handlers() ([]*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	var handlers []*Handler
 	for _, l := range loaded {
-		if e.policy == "" || l.compiled.name == e.policy {
-			handlers = append(handlers, &Handler{policy: &l.policy, compiled: l.compiled, ReportOnly: l.reportOnly})
-		}
-	}
-	if len(handlers) == 0 {
-		return nil, fmt.Errorf("no policy of %s is named %q", e.config.file, e.policy)
+		handlers = append(handlers, &Handler{policy: &l.policy, compiled: l.compiled, ReportOnly: l.reportOnly})
 	}
 	return handlers, nil
 }

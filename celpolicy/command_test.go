@@ -130,7 +130,8 @@ func TestCommandsThatCannotRunAreErrors(t *testing.T) {
 		{"missing claims", []string{"explain", "--file", policy, "--request", request, "--claims", filepath.Join(dir, "x")}, "no such file"},
 		{"a token as claims", []string{"explain", "--file", policy, "--request", request, "--claims", filepath.Join(dir, "claims")}, "claims: not JSON"},
 		{"claims of another type", []string{"explain", "--file", policy, "--request", request, "--claims", "-"}, `claims: the claim "sub" is not a text`},
-		{"no policy of the name", []string{"explain", "--request", request, "--config", "testdata/config/config.json", "--policy", "x"}, `no policy of testdata/config/config.json is named "x"`},
+		{"no policy of the name", []string{"explain", "--request", request, "--config", "testdata/config/config.json", "--policy", "x"}, `no policy is named "x": write one of orders`},
+		{"another policy than that of the file", []string{"explain", "--request", request, "--file", policy, "--policy", "nope"}, `no policy is named "nope": write one of policy`},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
 			out, err := command(t, `{"sub": 7}`, test.args...)
@@ -180,7 +181,16 @@ func TestExplainReadsAConfiguration(t *testing.T) {
 	if err != nil || !strings.HasPrefix(out, "policy orders: deny (no_credential, status 401)\n") {
 		t.Errorf("explain = %v\n%s", err, out)
 	}
-	dir := write(t, map[string]string{"c.json": `[{"handler": "cel_policy", "report_only": true}, {"handler": "cel_policy", "name": "b"}]`})
+	dir := write(t, map[string]string{
+		"c.json":    `[{"handler": "cel_policy", "report_only": true}, {"handler": "cel_policy", "name": "b"}]`,
+		"same.json": `[{"handler": "cel_policy", "name": "a"}, {"handler": "cel_policy", "name": "b"}, {"handler": "cel_policy", "name": "a"}]`,
+	})
+	if _, err := command(t, "", "explain", "--config", filepath.Join(dir, "same.json"), "--policy", "c", "--request", "GET /x"); err == nil || !strings.HasSuffix(err.Error(), "write one of a, b") {
+		t.Errorf("explain of a policy that is none = %v", err)
+	}
+	if out, err := command(t, "", "explain", "--config", filepath.Join(dir, "same.json"), "--policy", "a", "--request", "GET /x"); err != nil || strings.Count(out, "policy a: deny") != 2 {
+		t.Errorf("explain of a name that two policies have = %v\n%s", err, out)
+	}
 	out, err = command(t, "", "explain", "--config", filepath.Join(dir, "c.json"), "--request", "GET /x")
 	if err != nil || out != "policy policy: would_deny (no_credential, status 401)\npolicy b: deny (no_credential, status 401)\n" {
 		t.Errorf("explain of two policies = %v\n%s", err, out)

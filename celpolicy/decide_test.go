@@ -1,13 +1,16 @@
 package celpolicy
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
 
+	"cel.dev/cel-go/cel"
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
@@ -182,5 +185,70 @@ func TestOnePolicyDecidesConcurrently(t *testing.T) {
 		if got := <-done; got != Allow {
 			t.Errorf("Decide() = %v, want allow", got)
 		}
+	}
+}
+
+// textProgram gives a text, which no program of a policy does: the checker refuses it.
+func textProgram(t testing.TB) cel.Program {
+	t.Helper()
+	env, err := sharedEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, issues := env.Compile(`principal.subject + ""`)
+	if issues.Err() != nil {
+		t.Fatal(issues.Err())
+	}
+	program, err := env.program(checked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func TestAProgramThatGivesNoBoolIsAnError(t *testing.T) {
+	text, yes := &rule{name: "text", when: textProgram(t)}, &rule{name: "yes"}
+	strong := &rule{name: "text", when: text.when, acrValues: []string{"other"}}
+	for name, test := range map[string]struct {
+		policy Compiled
+		want   Result
+	}{
+		"allow":   {Compiled{allow: []*rule{text}}, Error},
+		"deny":    {Compiled{deny: []*rule{text}, allow: []*rule{yes}}, Error},
+		"step_up": {Compiled{stepUp: []*rule{strong}, allow: []*rule{yes}}, StepUp},
+	} {
+		if d := test.policy.Decide(newRequest(t, "GET", "/"), user(t), noon); d.Result != test.want || d.Rule != "text" {
+			t.Errorf("%s: %+v, want %s by text", name, d, test.want)
+		}
+	}
+	m := &Matcher{program: text.when, now: func() time.Time { return noon }}
+	r := newRequest(t, "GET", "/")
+	attach(r, user(t))
+	var answer caddyhttp.HandlerError
+	if matches, err := m.MatchWithError(r); matches || !errors.As(err, &answer) || answer.StatusCode != http.StatusForbidden {
+		t.Errorf("a matcher: %v, %v, want 403", matches, err)
+	}
+}
+
+// A rule without a path has no parameters, and no path has others than its own.
+func TestParametersAreThoseOfThePath(t *testing.T) {
+	r := newRequest(t, "GET", "/users/alice/7")
+	for _, rule := range []Rule{
+		{Allow: "none", When: `params == {}`},
+		{Allow: "exact", Path: "/users/alice/7", When: `params == {}`},
+		{Allow: "two", Path: "/users/{name}/{n}", When: `params == {"name": "alice", "n": "7"}`},
+	} {
+		if d := compile(t, rule).Decide(r, user(t), noon); d.Result != Allow {
+			t.Errorf("%+v: %v %v", rule, d.Result, d.Err)
+		}
+	}
+}
+
+// Whatever somebody else kept beside the token, the claims are those of the token.
+func TestTheMemoOfATokenIsOnlyAMemo(t *testing.T) {
+	caller := user(t)
+	caller.Identity.Memo.Get(func() any { return "of another reader" })
+	if d := evaluate(t, `claims.dept == "sales" && principal.user_id == "00u1"`, newRequest(t, "GET", "/"), caller); d.Result != Allow {
+		t.Errorf("%v %v", d.Result, d.Err)
 	}
 }

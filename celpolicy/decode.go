@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"gopkg.in/yaml.v3"
 )
 
@@ -75,6 +76,9 @@ func (d *decoder) decode(n *yaml.Node, name string, into reflect.Value, depth in
 	case nodeReader:
 		return reader.readNode(d, n, depth)
 	case json.Unmarshaler: // such as a duration or a time
+		if _, ok := reader.(*caddy.Duration); ok && n.Tag == "!!int" { // to Caddy they are nanoseconds
+			return d.errorf(n, "%s: %s has no unit: write %[2]ss or %[2]sm", name, n.Value)
+		}
 		text, err := d.json(nil, n, depth)
 		if err == nil && reader.UnmarshalJSON(text) != nil {
 			err = d.errorf(n, "%s: %q is not %s", name, n.Value, examples[into.Type().String()])

@@ -9,7 +9,7 @@
 //  1. a deny rule that applies, or whose expression fails, denies;
 //  2. else some allow rule must apply; one whose expression fails does not;
 //  3. then every step_up rule that applies, or whose expression fails, must be satisfied: acr is one of acr_values, and
-//     auth_time is at most max_age (and 30s of clock skew) ago.
+//     auth_time is at most max_age (and the issuer's clock_skew) ago.
 //
 // No rule: denied. Nothing here answers 500.
 //

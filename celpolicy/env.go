@@ -1,8 +1,10 @@
 package celpolicy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,7 +32,8 @@ const (
 	// maxRegex is the size of a compiled pattern, in instructions.
 	maxRegex = 2000
 
-	// maxRange is the longest list that lists.range() makes.
+	// maxRange is the longest list that lists.range() makes: what it costs counts its time, and not its memory. Its
+	// length is always literal, since that of another could cost anything.
 	maxRange = 10_000
 
 	// maxCost is the worst case of one evaluation, in the units of CEL's cost model, for the sizes in cost.go. A unit
@@ -52,7 +55,7 @@ func newEnvironment() (*environment, error) {
 	env, err := cel.NewEnv(
 		cel.OptionalTypes(cel.OptionalTypesVersion(2)),
 		ext.Strings(ext.StringsVersion(5), ext.StringsValidateFormatCalls(true)),
-		ext.Lists(ext.ListsVersion(4), ext.ListsMaxRangeSize(maxRange)),
+		ext.Lists(ext.ListsVersion(4)),
 		ext.Sets(ext.SetsVersion(1)),
 		ext.Math(ext.MathVersion(3)),
 		ext.Encoders(ext.EncodersVersion(1)),
@@ -73,7 +76,6 @@ func newEnvironment() (*environment, error) {
 		cel.ParserExpressionSizeLimit(maxLength),
 		cel.ParserRecursionLimit(maxDepth),
 		cel.ExpressionNodeLimit(maxNodes),
-		cel.RegexProgramSizeLimit(maxRegex),
 		cel.ASTValidators(
 			cel.ValidateDurationLiterals(),
 			cel.ValidateTimestampLiterals(),
@@ -91,34 +93,34 @@ func newEnvironment() (*environment, error) {
 // checkSource parses an expression and finds what is wrong with it: mistakes come with line, column, caret, and what was
 // probably meant. The path is that of the rule; its parameters are the only ones that the expression may read.
 func checkSource(source string, path *pattern) (*environment, *cel.Ast, error) {
-	if i := strings.Index(source, "{http."); i >= 0 {
-		return nil, nil, fmt.Errorf("when: Caddy replaced a shorthand such as {path} or {host} at %.40q: write placeholder(\"http.…\") to read a placeholder", source[i:])
-	}
 	env, err := sharedEnvironment()
 	if err != nil {
 		return nil, nil, err
 	}
 	text := common.NewStringSource(source, "when")
+	if err := checkShorthands(text); err != nil {
+		return nil, nil, err
+	}
 	parsed, issues := env.ParseSource(text)
-	if issues.Err() != nil {
-		return nil, nil, mistakes(issues)
+	if failed(issues) {
+		return nil, nil, syntaxMistakes(text, issues)
 	}
 	checked, issues := env.Check(parsed)
-	if issues.Err() != nil {
+	if failed(issues) {
 		env.suggest(parsed, issues)
-		return nil, nil, mistakes(issues)
+		return nil, nil, mistakes(text, issues.Errors())
 	}
 	issues = issuesOf(checked)
 	checkExpression(env, checked, path, issues)
 	checkOutput(checked, issues)
-	if issues.Err() != nil {
-		return nil, nil, mistakes(issues)
+	if failed(issues) {
+		return nil, nil, mistakes(text, issues.Errors())
 	}
 	if err := checkCost(env, checked, issues); err != nil {
 		return nil, nil, fmt.Errorf("when: %w", err)
 	}
-	if issues.Err() != nil {
-		return nil, nil, mistakes(issues)
+	if failed(issues) {
+		return nil, nil, mistakes(text, issues.Errors())
 	}
 	return env, checked, nil
 }
@@ -137,8 +139,28 @@ func (env *environment) program(checked *cel.Ast) (cel.Program, error) {
 	return program, nil
 }
 
-func mistakes(issues *cel.Issues) error {
-	return errors.New(strings.ReplaceAll(issues.String(), "ERROR: when:", "when:"))
+// failed reports whether there are mistakes. Their text, which issues.Err makes, takes long for long expressions.
+func failed(issues *cel.Issues) bool { return len(issues.Errors()) > 0 }
+
+// maxMistakes is how many mistakes of one expression are told.
+const maxMistakes = 10
+
+// mistakes tells the first of them, with their carets.
+func mistakes(source common.Source, found []*common.Error) error {
+	found = slices.SortedStableFunc(slices.Values(found), byPlace)
+	var told []string
+	for i, mistake := range found {
+		if i == maxMistakes {
+			told = append(told, fmt.Sprintf("when: and %d more", len(found)-i))
+			break
+		}
+		told = append(told, strings.TrimPrefix(mistake.ToDisplayString(source), "ERROR: "))
+	}
+	return errors.New(strings.Join(told, "\n"))
+}
+
+func byPlace(a, b *common.Error) int {
+	return cmp.Or(cmp.Compare(a.Location.Line(), b.Location.Line()), cmp.Compare(a.Location.Column(), b.Location.Column()))
 }
 
 // checkOutput wants exactly bool: a dyn could be anything once requests come, and a rule that always fails decides

@@ -109,7 +109,7 @@ func TestMistakesInExpressionsAreErrorsWithAPosition(t *testing.T) {
 		"extracting by a value":         {`regex.extractAll(request.path, params.p) == []`, "a pattern must be one literal text"},
 		"extracting two groups":         {`regex.extract(request.path, "(a)(b)").hasValue()`, "2 capturing groups"},
 		"a huge repetition":             {`request.path.matches("(a{1000}){100}")`, "when:1:22:"},
-		"a huge pattern":                {`request.path.matches("` + strings.Repeat("ab", maxRegex) + `")`, "regex program size"},
+		"a huge pattern":                {`request.path.matches("` + strings.Repeat("ab", 2000) + `")`, "when:1:22: the pattern compiles to 4002 instructions, and the limit is 2000"},
 		"a text that doubles":           {`cel.bind(a, request.path + request.path, cel.bind(b, a + a, cel.bind(c, b + b, c.contains(c))))`, "could cost"},
 		"a wrong zone":                  {`now.getHours("Europe/Berln") > 8`, `when:1:14: "Europe/Berln" is not a time zone`},
 		"a wrong offset":                {`now.getHours("+25:00") > 8`, "is not an offset from UTC"},
@@ -121,7 +121,6 @@ func TestMistakesInExpressionsAreErrorsWithAPosition(t *testing.T) {
 		"a product of lists":            {`request.query["a"].exists(x, x in principal.groups)`, "when:1:26: the expression could cost 16834564 units"},
 		"a growing text":                {`request.path.replace("a", request.path.replace("b", request.path)) == ""`, "could cost"},
 		"sorting, by pairs":             {`principal.groups.sort()[0] == "Admin"`, "could cost"}, // once a panic of the estimate
-		"a huge list":                   {`lists.range(1000000000).size() > 1`, "could cost"},
 		"deep nesting":                  {strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100), "recursion"},
 		"a long expression":             {`"` + strings.Repeat("x", maxLength) + `" == ""`, "size exceeds limit"},
 		"deep binds":                    {strings.Repeat(`cel.bind(x, 1, `, 9) + "true" + strings.Repeat(")", 9), "nesting limit"},
@@ -129,7 +128,7 @@ func TestMistakesInExpressionsAreErrorsWithAPosition(t *testing.T) {
 		"a bound variable":              {`cel.bind(now, 1, now == 1)`, "now is a variable of every policy"},
 		"a built object":                {`principal{subject: "root"} == principal`, "objects cannot be built"},
 		"a built message":               {`google.protobuf.Int64Value{value: 1} == 1`, "objects cannot be built"},
-		"a replaced shorthand":          {`{http.request.host} == "x"`, "a shorthand such as {path} or {host}"},
+		"a replaced shorthand":          {`{http.request.host} == "x"`, "when:1:1: Caddy replaced a shorthand"},
 		"a parameter without a path":    {`params.id == ""`, "the path of the rule has no parameters: write {id}"},
 		"a parameter by index":          {`params["id"] == ""`, "the path of the rule has no parameters"},
 		"an optional parameter":         {`params.?id.orValue("") == ""`, "the path of the rule has no parameters"},
@@ -141,7 +140,7 @@ func TestMistakesInExpressionsAreErrorsWithAPosition(t *testing.T) {
 		"no name":                       {`true && placeholder() == ""`, "when:1:20: write placeholder"},
 		"two names":                     {`placeholder("a", "b") == ""`, "with one name"},
 		"an empty name":                 {`placeholder("") == ""`, "is empty"},
-		"a name in braces":              {`placeholder("{x}") == ""`, "without braces"},
+		"a name in braces":              {`placeholder("{x}") == ""`, "when:1:13: leave the braces out"},
 		"the inner name of placeholder": {`@placeholder(request, "http.request.body") == ""`, "Syntax error"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -205,7 +204,7 @@ func TestCredentialsAreHidden(t *testing.T) {
 	r.Header.Set("X-Original-URL", "/other")
 	r.Header.Set("X-Fine", "1")
 	caller := user(t)
-	caller.Taken = map[string]string{"header X-Token": token}
+	caller.Taken = []*principal.Credential{{Source: "header X-Token", Token: token}}
 	caddyhttp.SetVar(r.Context(), "copy", "it is "+token)
 	for _, expression := range []string{
 		`request.headers == {"x-fine": ["1"]}`,

@@ -43,6 +43,14 @@ type rulePlace struct {
 	node *yaml.Node
 }
 
+// String says where that is.
+func (p rulePlace) String() string {
+	if p.node == nil {
+		return "in the policy itself, beside its files"
+	}
+	return fmt.Sprintf("at %s:%d", p.file, p.node.Line)
+}
+
 func (r *fileRule) locate(file string, n *yaml.Node) { r.place = rulePlace{file, n} }
 
 // AddFiles adds the rules of all policy files that match the patterns to p, behind its own, and checks everything.
@@ -121,9 +129,13 @@ func locateMistakes(err error, places []rulePlace) error {
 	}
 	for i, mistake := range mistakes {
 		var r *RuleError
-		if errors.As(mistake, &r) && r.Index < len(places) && places[r.Index].node != nil {
-			mistakes[i] = places[r.Index].locate(r)
+		if !errors.As(mistake, &r) || r.Index >= len(places) || places[r.Index].node == nil {
+			continue
 		}
+		if twice := new(nameTwice); errors.As(r.Err, &twice) {
+			twice.place = places[twice.first].String()
+		}
+		mistakes[i] = places[r.Index].locate(r)
 	}
 	return errors.Join(mistakes...)
 }
@@ -142,6 +154,9 @@ func (p rulePlace) locate(mistake *RuleError) error {
 		}
 		if key.Value == "when" {
 			line = expressionLine(value, text)
+			if value.LineComment != "" && strings.Count(value.Value, `"`)%2+strings.Count(value.Value, "'")%2 > 0 {
+				mistake.Err = fmt.Errorf("%w\n%q is a comment in YAML: put the expression in single quotes as a whole", mistake.Err, value.LineComment)
+			}
 		}
 	}
 	return &fileError{p.file, line, mistake}

@@ -80,6 +80,22 @@ func schemaMember(t *testing.T, path string) (text string) {
 	return text
 }
 
+func TestACommentThatCutsAnExpressionIsTold(t *testing.T) {
+	for when, cut := range map[string]bool{
+		`claims.x == "order #7"`:      true,
+		`claims.x == 'order #7'`:      true,
+		`claims.x == "a" && y # test`: false,
+		`'claims.x == "a # b" && y'`:  false,
+		`claims.x == "a`:              false,
+	} {
+		dir := write(t, map[string]string{"a.yaml": "rules:\n  - allow: a\n    when: " + when + "\n"})
+		err := new(Policy).AddFiles(dir, []string{"a.yaml"})
+		if err == nil || strings.Contains(err.Error(), "is a comment in YAML: put the expression in single quotes") != cut {
+			t.Errorf("when: %s: %v, cut: %v", when, err, cut)
+		}
+	}
+}
+
 func TestYAMLAndJSONAreOneShape(t *testing.T) {
 	const asYAML = `
 name: orders
@@ -181,8 +197,8 @@ func TestFilesThatCannotBeReadAreErrors(t *testing.T) {
 		"a huge file":                    {[]string{"huge.yaml"}, "huge.yaml: is larger than 1024 KiB: split it"},
 		"a file that is no UTF-8":        {[]string{"latin.yaml"}, "latin.yaml:1: the text is not UTF-8"},
 		"two names":                      {[]string{"orders.yaml", "invoices.yaml"}, "orders.yaml calls the policy orders, and invoices.yaml calls it invoices: give the policy"},
-		"a rule that the policy has":     {[]string{"same-rule.yaml"}, "same-rule.yaml:3: rule own: the policy has two rules of this name"},
-		"a rule that another file has":   {[]string{"orders.yaml", "same-again.yaml"}, "same-again.yaml:2: rule orders: the policy has two rules of this name"},
+		"a rule that the policy has":     {[]string{"same-rule.yaml"}, "same-rule.yaml:3: rule own: the policy has two rules of this name, first in the policy itself, beside its files: rename one"},
+		"a rule that another file has":   {[]string{"orders.yaml", "same-again.yaml"}, "same-again.yaml:2: rule orders: the policy has two rules of this name, first at orders.yaml:3: rename one"},
 		"several mistakes":               {[]string{"two.yaml"}, "two.yaml:3: rule a: path x: must start with a slash: write /x\ntwo.yaml:5: rule b: when:1:1: the expression must be of type bool"},
 		"several bad files":              {[]string{"empty.yaml", "latin.yaml"}, "empty.yaml:1: there is nothing in it\nlatin.yaml:1: "},
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
+	"github.com/caddy-okta/caddy-okta/internal/telemetry"
 )
 
 // seedExpressions read everything there is in every way there is.
@@ -27,6 +28,7 @@ var seedExpressions = []string{
 	`cidr(claims.a).containsIP(request.ip)`, `ip(claims.a).family() == 4`, `base64.decode(claims.a) == b""`, `principal.authenticated_at + duration("876000h") > now`,
 	`math.bitShiftLeft(1, int(claims.a)) == 1`, `math.round(double(claims.a)) == 1.0`, `claims.transformMap(k, v, v) == claims`, `has(claims.a.b) || has(principal.acr)`,
 	`claims == {"a": 1}`, `request == request && principal == principal`, `optional.of(claims.a) == optional.none()`, `claims[?"a"][?"b"].hasValue()`,
+	`request.path.matches("^/[a-z]{1,3}$")`, `lists.range(3).exists(i, claims.a[i] == 1)`,
 }
 
 var seedClaims = []string{
@@ -116,7 +118,7 @@ func checkPolicy(t *testing.T, allow, denies, stepUp, pattern, method, claims, a
 		if !ok || caller == nil {
 			continue
 		}
-		h := &Handler{compiled: compiled, audit: quiet, now: func() time.Time { return noon }}
+		h := &Handler{compiled: compiled, counters: telemetry.NewPolicyCounters("fuzzed"), audit: quiet, now: func() time.Time { return noon }}
 		status, _, passed := serve(t, h, r, caller)
 		if status != http.StatusOK && status != http.StatusBadRequest && status != http.StatusUnauthorized && status != http.StatusForbidden {
 			t.Errorf("%+v: the answer is %d", rules, status)

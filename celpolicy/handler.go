@@ -34,6 +34,7 @@ type Handler struct {
 
 	policy   *Policy // with the rules of the files
 	compiled *Compiled
+	counters *telemetry.PolicyCounters
 	now      func() time.Time
 	audit    *zap.Logger
 }
@@ -56,6 +57,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if err := h.load(); err != nil {
 		return err
 	}
+	h.counters = telemetry.NewPolicyCounters(h.compiled.name)
 	running.add(h, ctx)
 	return nil
 }
@@ -93,7 +95,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // observe reports the decision, once. In report-only mode the refusal is the one that would have been.
 func (h *Handler) observe(r *http.Request, caller *principal.Caller, refusal *deny.Refusal, started time.Time) {
 	d := &caller.Policy
-	telemetry.ObservePolicy(d.Policy, d.Rule, d.Result, time.Since(started))
+	h.counters.Observe(d.Rule, d.Result, time.Since(started))
 	telemetry.AccessLog(r, "policy_rule", d.Rule)
 	record := telemetry.Record{
 		Decision: d.Result, Refused: refusal != nil, Policy: d.Policy, Rule: d.Rule, Started: started, Reason: deny.OK.String(),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
@@ -196,5 +197,18 @@ func TestTheModuleIsRegistered(t *testing.T) {
 	}
 	if _, ok := info.New().(*Handler); !ok {
 		t.Errorf("New() = %T, want *Handler", info.New())
+	}
+}
+
+// Without its metrics a policy would run unseen.
+func TestMetricsThatCannotBeRegisteredAreAnError(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	other := prometheus.NewCounter(prometheus.CounterOpts{Name: "caddy_cel_policy_decisions_total", Help: "of somebody else"})
+	if err := ctx.GetMetricsRegistry().Register(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(Handler).Provision(ctx); err == nil || !strings.Contains(err.Error(), "caddy_cel_policy_decisions_total") {
+		t.Errorf("Provision() = %v, want an error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,8 +166,9 @@ func requestHeaders(in *input) ref.Val {
 // holdsCredential reports whether one of the texts has the caller's credential in it, wherever that came from.
 func (in *input) holdsCredential(list ...string) bool {
 	for _, credential := range in.caller.Taken {
-		for _, s := range list {
-			if credential != "" && strings.Contains(s, credential) {
+		for _, secret := range slices.Concat(credential.Proofs, []string{credential.Token}) {
+			holds := func(s string) bool { return secret != "" && strings.Contains(s, secret) }
+			if slices.ContainsFunc(list, holds) {
 				return true
 			}
 		}

@@ -2,6 +2,7 @@ package celpolicy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -44,12 +45,21 @@ func expandPlaceholder(factory cel.MacroExprFactory, _ ast.Expr, args []ast.Expr
 	}
 	name, ok := literal(args[0])
 	if !ok {
-		return nil, factory.NewError(args[0].ID(), "the name of a placeholder must be one literal text")
+		return nil, factory.NewError(args[0].ID(), "the name of a placeholder must be one literal text"+quoteHint(args[0]))
 	}
 	if problem := checkPlaceholder(name); problem != "" {
 		return nil, factory.NewError(args[0].ID(), problem)
 	}
 	return factory.NewCall(readPlaceholder, factory.NewIdent("request"), args[0]), nil
+}
+
+// quoteHint is for a name without quotes, which is no value of the environment.
+func quoteHint(arg ast.Expr) string {
+	name, ok := qualified(arg)
+	if first, _, _ := strings.Cut(name, "."); !ok || slices.Contains(variables, first) {
+		return ""
+	}
+	return `: put it in quotes, placeholder("` + name + `")`
 }
 
 // credentialPlaceholders can carry a credential: by name, or, with a dot at the end, by prefix.
@@ -72,7 +82,7 @@ func checkPlaceholder(name string) string {
 	case name == "":
 		return "the name of the placeholder is empty"
 	case strings.ContainsAny(name, "{}"):
-		return "name the placeholder without braces"
+		return `leave the braces out: write placeholder("` + strings.Trim(name, "{}") + `")`
 	}
 	lower := strings.ToLower(name)
 	if header, ok := strings.CutPrefix(lower, "http.request.header."); ok && isOneOf(header, credentialHeaders) {

@@ -107,13 +107,13 @@ func checkReach(r *rule, checked *cel.Ast) error {
 			if limited && !slices.ContainsFunc(wanted, func(m string) bool { return slices.Contains(methods, m) }) {
 				issues.ReportErrorAtID(e.ID(), "the rule never applies: it covers %s, and its expression wants %s",
 					strings.Join(methods, ", "), strings.Join(wanted, ", "))
-				return mistakes(issues)
+				return mistakes(checked.Source(), issues.Errors())
 			}
 			methods, limited = wanted, true
 		}
 		if wanted := wants(e, "path"); wanted != nil && r.path != nil && !slices.ContainsFunc(wanted, r.path.matches) {
 			issues.ReportErrorAtID(e.ID(), "the rule never applies: its path does not cover %s, which its expression wants", strings.Join(wanted, ", "))
-			return mistakes(issues)
+			return mistakes(checked.Source(), issues.Errors())
 		}
 	}
 	return nil

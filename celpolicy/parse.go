@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -47,38 +48,62 @@ func (e *fileError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.l
 func (e *fileError) Unwrap() error { return e.err }
 
 func parseYAML(file string, data []byte) (*yaml.Node, error) {
-	var document, second yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	switch err := dec.Decode(&document); {
-	case errors.Is(err, io.EOF): // comments only
-		return nil, &fileError{file, 1, errEmptyFile}
+	document, second, err := decodeYAML(data)
+	switch {
 	case err != nil:
-		return nil, yamlError(file, err)
-	}
-	switch err := dec.Decode(&second); {
-	case err == nil:
+		return nil, yamlMistake(file, data, err)
+	case document == nil: // comments only
+		return nil, &fileError{file, 1, errEmptyFile}
+	case second != nil:
 		return nil, &fileError{file, second.Line, errors.New("a second document starts here: a file holds one policy")}
-	case !errors.Is(err, io.EOF):
-		return nil, yamlError(file, err)
 	}
 	return document.Content[0], nil
 }
 
-var yamlMessage = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-
-// yamlError moves the line, which YAML's parser tells in its text, and leaves out where that is the first.
-func yamlError(file string, err error) error {
-	line, text := 1, err.Error()
-	if m := yamlMessage.FindStringSubmatch(text); m != nil {
-		text = m[2]
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			line = n
+// decodeYAML returns the first two documents, nil where there is none.
+func decodeYAML(data []byte) (document, second *yaml.Node, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for _, into := range []**yaml.Node{&document, &second} {
+		node := new(yaml.Node)
+		switch err := dec.Decode(node); {
+		case errors.Is(err, io.EOF):
+			return document, second, nil
+		case err != nil:
+			return nil, nil, err
 		}
+		*into = node
 	}
-	if strings.HasPrefix(text, "mapping values are not allowed") {
-		text += `: put a text with ": " in it, such as an expression, in quotes`
+	return document, second, nil
+}
+
+// yamlMistake finds the line on which the parser gave up, since what it tells is where the object or text begins that it
+// was reading, or nothing: the file is cut behind each line until the same goes wrong.
+func yamlMistake(file string, data []byte, mistake error) error {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	at := sort.Search(len(lines)-1, func(i int) bool {
+		_, _, err := decodeYAML(bytes.Join(lines[:i+1], nil))
+		return err != nil && err.Error() == mistake.Error()
+	})
+	text := yamlPrefix.ReplaceAllString(mistake.Error(), "")
+	return &fileError{file, 1 + at, errors.New(text + yamlHint(text, string(lines[at])))}
+}
+
+var (
+	yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
+	tabIndent  = regexp.MustCompile(`^ *\t`)
+)
+
+// yamlHint returns what to do about a line that YAML cannot read. Mostly it holds an expression.
+func yamlHint(message, line string) string {
+	switch {
+	case tabIndent.MatchString(line):
+		return ": YAML takes no tabs there: indent with spaces"
+	case strings.Contains(message, "expected ',' or"):
+		return ": close the bracket"
+	case strings.Contains(message, "expected '-'"):
+		return ": line up what belongs together"
 	}
-	return &fileError{file, line, errors.New(text)}
+	return `: put an expression in single quotes as a whole, with '' for each ' in it, or on the lines below "when: >-"`
 }
 
 // parseJSON returns the tree that YAML's parser would.

@@ -20,6 +20,7 @@ const DefaultName = "policy"
 // Policy is a set of rules under one name.
 type Policy struct {
 	// Name is what metrics, audit lines and placeholders call the policy: letters, digits, "_" and "-", a letter first.
+	// Several policies may share one, as those of a snippet do that several sites import; metrics add them up then.
 	// Default: policy.
 	Name string `json:"name,omitempty"`
 
@@ -102,14 +103,15 @@ func Compile(p *Policy) (*Compiled, error) {
 		return nil, fmt.Errorf("name: %w", err)
 	}
 	var mistakes []error
-	names := make(map[string]bool, len(p.Rules))
+	names := make(map[string]int, len(p.Rules)) // where each occurs first
 	for i := range p.Rules {
 		compiled, list, err := p.Rules[i].compile(c)
 		name, _ := p.Rules[i].name()
-		if err == nil && names[name] {
-			err = errors.New("the policy has two rules of this name: rename one")
+		if first, ok := names[name]; !ok {
+			names[name] = i
+		} else if err == nil {
+			err = &nameTwice{first: first, place: fmt.Sprintf("as rule %d", first+1)}
 		}
-		names[name] = true
 		if err != nil {
 			mistakes = append(mistakes, &RuleError{Index: i, Rule: name, Err: err})
 			continue
@@ -120,6 +122,16 @@ func Compile(p *Policy) (*Compiled, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// nameTwice is the mistake of a rule whose name is one of an earlier rule.
+type nameTwice struct {
+	first int    // which of the policy's rules that is
+	place string // where it stands, in words
+}
+
+func (e *nameTwice) Error() string {
+	return fmt.Sprintf("the policy has two rules of this name, first %s: rename one", e.place)
 }
 
 // Check reports the first mistake in the rule itself, without its name. What concerns several rules is left to [Compile].

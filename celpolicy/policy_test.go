@@ -59,7 +59,7 @@ func TestMistakesInPoliciesAreErrors(t *testing.T) {
 	}{
 		"a bad name": {Policy{Name: "a b", Rules: []Rule{{Allow: "a", When: "true"}}}, `name: "a b" cannot be a name`},
 		"one name twice, of two kinds": {Policy{Rules: []Rule{{Allow: "a", When: "true"}, {Deny: "b"}, {Deny: "a"}}},
-			"rule a: the policy has two rules of this name"},
+			"rule a: the policy has two rules of this name, first as rule 1: rename one"},
 		"two mistakes": {Policy{Rules: []Rule{{Allow: "a", Path: "x", When: "true"}, {Deny: "b", When: "1"}}},
 			"rule a: path x: must start with a slash: write /x\nrule b: when:1:1: the expression must be of type bool, this is int"},
 	} {

@@ -73,9 +73,9 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"GET", "/?a;b", deny.MalformedRequest},
 		{"GET", "/?%", deny.MalformedRequest},
 		{"GET", "/?a=%2", deny.MalformedRequest},
-		{"GET", "/?" + strings.Repeat("&", maxQueryParams), deny.MalformedRequest},
+		{"GET", "/?" + strings.Repeat("&", 10000), deny.MalformedRequest},
 		{"GET", "/a/../b?%", deny.AmbiguousPath},
-		{"GET", "/?" + strings.Repeat("&", maxQueryParams-1), deny.OK},
+		{"GET", "/?" + strings.Repeat("&", 9999), deny.OK},
 		{"GET", "/?a=%20&b=+&=&&c", deny.OK},
 		{"M-SEARCH", "/", deny.OK},
 	} {

@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
 	"gopkg.in/yaml.v3"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
@@ -118,6 +121,9 @@ func (s *scenario) build() (*http.Request, *principal.Caller, error) {
 	// nothing away.
 	replacer := caddy.NewEmptyReplacer()
 	for name, value := range s.Placeholders {
+		if strings.ContainsAny(name, "{}") {
+			return nil, nil, fmt.Errorf("placeholders: %s: leave the braces out", name)
+		}
 		replacer.Set(name, value)
 	}
 	r = caddyhttp.PrepareRequest(r, replacer, nil, new(caddyhttp.Server))
@@ -144,12 +150,12 @@ func (s *scenarioRequest) build() (*http.Request, error) {
 			*value = otherwise
 		}
 	}
+	if err := s.check(r); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.URL, err = url.ParseRequestURI(r.RequestURI); err != nil {
 		return nil, fmt.Errorf("path: %w", err)
-	}
-	if r.URL.Host != "" {
-		return nil, errors.New("path: write the host as host, and the path alone")
 	}
 	if len(s.Query) > 0 {
 		query := make(url.Values)
@@ -163,9 +169,6 @@ func (s *scenarioRequest) build() (*http.Request, error) {
 		r.RequestURI = r.URL.RequestURI()
 	}
 	for name, values := range s.Headers {
-		if http.CanonicalHeaderKey(name) == "Host" {
-			return nil, errors.New("headers: write the host as host")
-		}
 		for _, value := range values {
 			r.Header.Add(name, value)
 		}
@@ -188,6 +191,38 @@ func (s *scenarioRequest) build() (*http.Request, error) {
 	}
 	r.RemoteAddr = net.JoinHostPort(address.String(), "50000")
 	return r, nil
+}
+
+// check refuses what no server lets through to its handlers: a policy that is tested with it is not tested.
+func (s *scenarioRequest) check(r *http.Request) error {
+	switch {
+	case !httpguts.ValidHeaderFieldName(r.Method): // RFC 9110 §9.1: a method is a token, as the name of a header is
+		return fmt.Errorf("method: %q is none: write one such as GET", r.Method)
+	case r.RequestURI[0] != '/' && strings.Contains(r.RequestURI, "://"):
+		return errors.New("path: write the host as host, and the path alone")
+	case r.RequestURI[0] != '/':
+		return fmt.Errorf("path: it starts with a slash: write /%s", r.RequestURI)
+	case strings.Contains(r.RequestURI, " "):
+		return errors.New("path: it has a space, and goes over the wire without: write %20")
+	case !httpguts.ValidHostHeader(r.Host):
+		return fmt.Errorf("host: %q is none: write one such as example.com, or example.com:8443", r.Host)
+	}
+	names := make(map[string]string)
+	for name, values := range s.Headers {
+		key := http.CanonicalHeaderKey(name)
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			return fmt.Errorf("headers: %q cannot be a name: write one such as X-Device", name)
+		case key == "Host":
+			return errors.New("headers: write the host as host")
+		case names[key] != "":
+			return fmt.Errorf("headers: %s and %s are the same one: write a list of values", min(name, names[key]), max(name, names[key]))
+		case slices.ContainsFunc(values, func(value string) bool { return !httpguts.ValidHeaderFieldValue(value) }):
+			return fmt.Errorf("headers: a value of %s has a control character, such as the end of a line", name)
+		}
+		names[key] = name
+	}
+	return nil
 }
 
 // verdict is what becomes of a request, in the words of the audit log.

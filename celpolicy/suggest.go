@@ -56,11 +56,21 @@ func (env *environment) hint(message string, node ast.Expr) string {
 		if operand, field := selection(node); operand != nil && field != "" {
 			return fmt.Sprintf("fields are read with a dot, as in .%s", field)
 		}
+	case strings.HasSuffix(message, "does not support field selection") && node.Kind() == ast.SelectKind:
+		if function, ok := meant(node.AsSelect().FieldName(), env.functionNames(), ""); ok {
+			return fmt.Sprintf("did you mean .%s()?", function)
+		}
 	case comparesListWithOther.MatchString(message):
 		return "a list is compared with a list; to look into it write … in …"
+	case strings.HasPrefix(message, "found no matching overload for 'or' applied to '("): // the method of optionals
+		return "write … || …"
+	case looksIntoList.MatchString(message):
+		return lookInto
 	}
 	return ""
 }
+
+var looksIntoList = regexp.MustCompile(`^found no matching overload for '(contains|indexOf|lastIndexOf|matches|startsWith|endsWith)' applied to 'list\(`)
 
 var comparesListWithOther = regexp.MustCompile(`'[=!]=' applied to '\((list\(.*\), [a-z]+|[a-z]+, list\(.*\))\)'`)
 
@@ -122,6 +132,14 @@ func (env *environment) nameHint(name string) string {
 // functionHint is for a function that does not exist.
 func (env *environment) functionHint(call ast.CallExpr) string {
 	name := call.FunctionName()
+	switch word := strings.ToLower(name); {
+	case call.IsMemberFunction() && slices.Contains([]string{"has", "contain", "include", "includes", "hasany"}, word):
+		return lookInto
+	case word == "not":
+		return "write !(…)"
+	case word == "and":
+		return "write … && …"
+	}
 	if call.IsMemberFunction() {
 		if namespace, ok := qualified(call.Target()); ok && env.isNamespace(namespace) {
 			name = namespace + "." + name
@@ -172,8 +190,9 @@ var synonyms = map[string]string{
 	"principal.iat": "issued_at", "principal.auth_time": "authenticated_at", "principal.roles": "groups",
 	"request.url": "path", "request.uri": "path", "request.client_ip": "ip", "request.remote_ip": "ip", "request.address": "ip",
 	"lower": "lowerAscii", "toLowerCase": "lowerAscii", "upper": "upperAscii", "toUpperCase": "upperAscii", "length": "size", "len": "size",
-	"includes": "contains", "any": "exists", "some": "exists", "every": "all", "hasPrefix": "startsWith", "hasSuffix": "endsWith",
+	"any": "exists", "some": "exists", "every": "all", "hasPrefix": "startsWith", "hasSuffix": "endsWith",
 	"user": "principal", "subject": "principal", "token": "claims", "jwt": "claims", "req": "request", "time": "now",
+	"True": "true", "TRUE": "true", "False": "false", "FALSE": "false", "nil": "null", "None": "null", "NULL": "null", "undefined": "null",
 }
 
 // meant returns the one of the known names that a wrong one is closest to.

@@ -63,7 +63,7 @@ func TestEditDistance(t *testing.T) {
 }
 
 func FuzzSuggestionsDoNotPanic(f *testing.F) {
-	for _, expression := range append(seedExpressions, `principal.gruops`, `math.x(1)`, `principal["a"]`, `a.b.c(d)`) {
+	for _, expression := range append(seedExpressions, `principal.gruops`, `math.x(1)`, `principal["a"]`, `a.b.c(d)`, `a = b`, `é not in“`, `{http.x`, "a\n&", `placeholder(a.b)`) {
 		f.Add(expression)
 	}
 	f.Fuzz(func(t *testing.T, expression string) { _, _, _ = checkSource(expression, nil) })

@@ -148,3 +148,25 @@ func TestPoliciesReadClientCertificates(t *testing.T) {
 		})
 	}
 }
+
+// The example of clients with certificates trusts one authority: what another one of that name signed does not even connect.
+func TestExampleOfClientCertificatesRefusesStrangers(t *testing.T) {
+	e := newExample(t, "mtls-clients")
+	e.load()
+	meter := pkix.Name{CommonName: "0oaMeter", Organization: []string{"Example"}}
+	for name, test := range map[string]struct {
+		client   *http.Client
+		connects bool
+	}{
+		"its authority":     {e.newClient(e.ca.issue(meter)), true},
+		"another authority": {e.newClient(newAuthority(t).issue(meter)), false},
+	} {
+		resp, err := test.client.Get("https://api.example.com/meters/7")
+		if (err == nil) != test.connects {
+			t.Errorf("a certificate of %s: %v, want a connection: %t", name, err, test.connects)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+	}
+}

@@ -113,7 +113,7 @@ func TestPolicyFilesAreFoundFromTheFileThatNamesThem(t *testing.T) {
 		t.Errorf("adapted: %s, %v", config, err)
 	}
 	for name, want := range map[string]string{
-		"twice":      "rules.yaml:3: rule group: the policy has two rules of this name: rename one, at ",
+		"twice":      "rules.yaml:3: rule group: the policy has two rules of this name, first in the policy itself, beside its files: rename one, at ",
 		"nothing":    "file: *.yaml: no file matches the pattern, at ",
 		"again":      "file is already set",
 		"without":    "file needs a value",
@@ -237,6 +237,18 @@ func TestTheAdminAPIShowsTheRunningPolicies(t *testing.T) {
 	}
 }
 
+// A snippet brings its policy, and its name, to every site that imports it, also with other arguments.
+func TestPoliciesMayShareAName(t *testing.T) {
+	g := start(t, "okta_auth main\n handle /a* {\n cel_policy {\n name shared\n allow a `true`\n }\n }\n handle {\n cel_policy {\n name shared\n allow b `false`\n }\n }")
+	if shown := g.policies(); len(shown) != 2 || shown[0].Name != "shared" || shown[1].Name != "shared" {
+		t.Errorf("GET /okta/policies = %+v, want both", shown)
+	}
+	status, text := g.adminCall(http.MethodPost, "/okta/policies/explain", "application/json", `{"policy": "shared", "claims": {"sub": "alice"}}`)
+	if status != http.StatusOK || strings.Count(text, `"policy":"shared"`) != 2 || !strings.Contains(text, `"decision":"allow"`) || !strings.Contains(text, `"decision":"deny"`) {
+		t.Errorf("POST /okta/policies/explain = %d: %s, want both", status, text)
+	}
+}
+
 func TestTheAdminAPIExplainsDecisions(t *testing.T) {
 	t.Setenv("CADDY_OKTA_SECRET", "hunter2")
 	g := start(t, `okta_auth main
@@ -281,15 +293,20 @@ func TestTheAdminAPIExplainsDecisions(t *testing.T) {
 	if strings.Contains(text, "hunter2") {
 		t.Errorf("the answer has a value of the machine: %s", text)
 	}
-	for body, want := range map[string]int{`{"policy": "three"}`: http.StatusNotFound, `{"claims": []}`: http.StatusBadRequest, `{`: http.StatusBadRequest} {
+	for body, want := range map[string]int{`{"policy": "three"}`: http.StatusNotFound, `{"claims": []}`: http.StatusBadRequest, `{`: http.StatusBadRequest,
+		`{"request": {"method": "GET /a"}}`: http.StatusBadRequest, `{"request": {"headers": {"X-A": "b\r\nX-C: d"}}}`: http.StatusBadRequest} {
 		status, text := g.adminCall(http.MethodPost, "/okta/policies/explain", "application/json", body)
 		var refusal struct{ Error string }
 		if err := json.Unmarshal([]byte(text), &refusal); status != want || err != nil || refusal.Error == "" {
 			t.Errorf("POST %s = %d: %s, want %d and a JSON error", body, status, text, want)
 		}
 	}
-	if status, _ := g.adminCall(http.MethodDelete, "/okta/policies", "", ""); status != http.StatusMethodNotAllowed {
-		t.Errorf("DELETE /okta/policies = %d", status)
+	for method, want := range map[string]int{http.MethodHead: http.StatusOK, http.MethodDelete: http.StatusMethodNotAllowed} {
+		for _, path := range []string{"/okta/policies", "/okta/issuers"} { // the same for both
+			if status, _ := g.adminCall(method, path, "", ""); status != want {
+				t.Errorf("%s %s = %d, want %d", method, path, status, want)
+			}
+		}
 	}
 	// What was explained was not sent: the backend saw nothing.
 	if n := g.backend.requests.Load(); n != 0 {

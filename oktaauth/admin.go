@@ -41,11 +41,12 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 
 // issuerStatus is what the endpoints say of one issuer.
 type issuerStatus struct {
-	Name     string   `json:"name,omitempty"` // empty for issuers declared in place
-	URL      string   `json:"url"`
-	Audience []string `json:"audience"`
-	Age      float64  `json:"age,omitempty"` // of the keys, in seconds
-	jwks.Status
+	Name          string   `json:"name,omitempty"` // empty for issuers declared in place
+	URL           string   `json:"url"`
+	Audience      []string `json:"audience"`
+	Age           float64  `json:"age,omitempty"` // of the keys, in seconds
+	Introspection bool     `json:"introspection,omitempty"`
+	*jwks.Status           // nil without keys
 }
 
 // running returns the app of the running configuration. Caddy provisions its admin endpoint before the apps, so the one
@@ -61,9 +62,13 @@ func running() *App {
 func (a *App) statuses() []issuerStatus {
 	statuses := []issuerStatus{}
 	for _, i := range a.leased {
-		status := issuerStatus{Name: a.nameOf(i), URL: i.URL, Audience: i.Audience, Status: i.keys.Status()}
-		if !status.FetchedAt.IsZero() {
-			status.Age = time.Since(status.FetchedAt).Seconds()
+		status := issuerStatus{Name: a.nameOf(i), URL: i.URL, Audience: i.Audience, Introspection: i.introspector != nil}
+		if i.keys != nil {
+			keys := i.keys.Status()
+			status.Status = &keys
+			if !keys.FetchedAt.IsZero() {
+				status.Age = time.Since(keys.FetchedAt).Seconds()
+			}
 		}
 		statuses = append(statuses, status)
 	}
@@ -93,10 +98,13 @@ func (*Admin) refresh(w http.ResponseWriter, r *http.Request) error {
 	statuses := app.statuses()
 	n := slices.IndexFunc(statuses, func(s issuerStatus) bool { return s.Name != "" && s.Name == name })
 	if !ok || n < 0 {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no issuer at %s: GET /okta/issuers lists them", r.URL.Path)}
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no issuer at %s: GET /okta/issuers lists them, and those of the global option have a name", r.URL.Path)}
 	}
 	if err := allow(w, r, http.MethodPost); err != nil {
 		return err
+	}
+	if app.Issuers[name].keys == nil {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("issuer %s has no keys: its tokens are introspected", name)}
 	}
 	if err := app.Issuers[name].keys.Refresh(r.Context()); err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: fmt.Errorf("fetching the keys of issuer %s: %w", name, err)}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-okta/caddy-okta/internal/cache"
+	"github.com/caddy-okta/caddy-okta/internal/introspect"
 	"github.com/caddy-okta/caddy-okta/internal/jwks"
 	"github.com/caddy-okta/caddy-okta/internal/lease"
 )
@@ -25,7 +26,7 @@ func init() {
 const DefaultTokenCache = 100_000
 
 // App holds the named issuers and the state that all okta_auth handlers share and that survives reloads: the keys of
-// each issuer and the cache of verified signatures.
+// each issuer, the cache of verified signatures, answers of introspection, used DPoP proofs, and what the guard counts.
 type App struct {
 	// Issuers are the authorization servers that handlers refer to by name. A name is a letter followed by letters,
 	// digits, "_" and "-".
@@ -40,6 +41,10 @@ type App struct {
 
 	events    *emitter
 	tokens    lease.Lease[*tokenCache]
+	proofs    lease.Lease[*proofs]
+	protected map[string][]*Handler // by the resource that they protect
+	described map[string]string     // resources, by the URL of their metadata
+	documents map[string]bool       // the paths of metadata documents
 	cacheSize int
 	leased    []*Issuer
 	storage   jwks.Storage
@@ -54,8 +59,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // What outlives a configuration. keyStates are keyed by where the keys come from and whom TLS trusts.
 var (
-	keyStates   = lease.NewPool[jwks.Config, *keyState]()
-	tokenCaches = lease.NewPool[struct{}, *tokenCache]()
+	keyStates     = lease.NewPool[jwks.Config, *keyState]()
+	tokenCaches   = lease.NewPool[struct{}, *tokenCache]()
+	proofMemories = lease.NewPool[struct{}, *proofs]()
+	introspectors = lease.NewPool[introspect.Config, *introspect.Client]()
 )
 
 // tokenCache holds verified tokens by keyed digest.
@@ -94,6 +101,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.cacheSize = size
+	if a.proofs, err = proofMemories.Take(struct{}{}, newProofs); err != nil {
+		return err
+	}
 	if a.events, err = newEmitter(ctx); err != nil {
 		return err
 	}
@@ -140,10 +150,36 @@ const NameRule = `a name is a letter followed by letters, digits, "_" and "-"`
 
 // adopt provisions an issuer and keeps its lease for the life of the app.
 func (a *App) adopt(i *Issuer) error {
-	if err := i.provision(); err != nil {
+	a.leased = append(a.leased, i) // also when it fails: it may have leased something by then
+	return i.provision()
+}
+
+// protect notes that a handler protects its resource, for the metadata of that.
+func (a *App) protect(h *Handler) error {
+	if err := a.describe(h.Resource); err != nil {
 		return err
 	}
-	a.leased = append(a.leased, i)
+	if a.protected == nil {
+		a.protected = make(map[string][]*Handler)
+	}
+	a.protected[h.Resource] = append(a.protected[h.Resource], h)
+	return nil
+}
+
+// describe notes that a resource has metadata. Clients compare identifiers code point by code point (RFC 9728 §3.3), so
+// one document cannot be that of two.
+func (a *App) describe(resource string) error {
+	at, err := metadataURL(resource)
+	if err != nil {
+		return err
+	}
+	if a.described == nil {
+		a.described = make(map[string]string)
+	}
+	if other, ok := a.described[at.String()]; ok && other != resource {
+		return fmt.Errorf("resource: %s and %s have the same metadata: write one of them everywhere", resource, other)
+	}
+	a.described[at.String()] = resource
 	return nil
 }
 
@@ -168,6 +204,9 @@ func (a *App) Start() error {
 	a.tokens.Value.SetCapacity(a.cacheSize)
 	met := make(map[*keyState]bool)
 	for _, i := range a.leased {
+		if i.keys == nil {
+			continue
+		}
 		terms := jwks.Terms{Refresh: time.Duration(i.KeysRefresh), MaxStale: time.Duration(i.KeysMaxStale)}
 		if !met[i.keys] {
 			// Once, however many issuers share the keys.
@@ -199,12 +238,12 @@ func (a *App) Stop() error {
 func (a *App) Cleanup() error {
 	errs := []error{a.Stop()}
 	for _, i := range a.leased {
-		errs = append(errs, i.lease.Release())
+		errs = append(errs, i.lease.Release(), i.asking.Release())
 	}
 	if a.Guard != nil {
 		errs = append(errs, a.Guard.lease.Release())
 	}
-	return errors.Join(append(errs, a.tokens.Release())...)
+	return errors.Join(append(errs, a.tokens.Release(), a.proofs.Release())...)
 }
 
 // Interface guards

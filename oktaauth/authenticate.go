@@ -3,6 +3,7 @@ package oktaauth
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -14,35 +15,59 @@ import (
 	"github.com/caddy-okta/caddy-okta/internal/telemetry"
 )
 
-// verified is a token whose signature was found good, and all that the checks of any route need to know of it. It
-// says nothing about whether the token is valid now or here.
+// verified is a token whose signature was found good, or that its issuer said to be active, and all that the checks of
+// any route need to know of it. It says nothing about whether the token is valid now or here.
 type verified struct {
-	identity  *principal.Identity
+	identity     *principal.Identity
+	typ          string // of the token's header; token_type of an introspection answer
+	introspected bool
+
+	// How the signature was verified.
 	algorithm string
-	typ       string
 	key       *jwks.Key
 	keys      *keyState
 }
 
-// authenticate judges the token for this route and now. What it learns on the way is in at.
-func (h *Handler) authenticate(ctx context.Context, token string, at *attempt) *deny.Refusal {
-	digest := h.tokens.Digest(token)
-	refusal := h.recall(digest, at)
-	if at.verified == nil && refusal == nil {
-		at.cache = telemetry.Miss
-		refusal = h.verify(ctx, token, digest, at)
-	}
-	if refusal == nil {
-		refusal = at.route.judge(valid, at.verified, at.started)
-	}
-	if refusal != nil {
+// authenticate judges the credential for this route and now. What it learns on the way is in at.
+func (h *Handler) authenticate(r *http.Request, cred *principal.Credential, at *attempt) *deny.Refusal {
+	if refusal := h.find(r.Context(), cred.Token, at); refusal != nil {
 		return refusal
 	}
-	if at.cache == telemetry.Miss {
+	if h.Introspect == IntrospectAlways && !at.verified.introspected {
+		var refusal *deny.Refusal
+		if at.introspected, refusal = at.route.ask(r.Context(), cred.Token, at.started); refusal != nil {
+			return refusal
+		}
+	}
+	if refusal := h.checkBinding(r, cred, at); refusal != nil {
+		return refusal
+	}
+	return at.route.judge(at.route.allowed, at.verified, at.started)
+}
+
+// find returns, in at, the token as its issuer vouches for it, valid for this route and now.
+func (h *Handler) find(ctx context.Context, token string, at *attempt) (refusal *deny.Refusal) {
+	if h.isOpaque(token) {
+		at.route = h.opaque
+		at.verified, refusal = at.route.ask(ctx, token, at.started)
+		return refusal
+	}
+	digest := h.tokens.Digest(token)
+	if refusal = h.recall(digest, at); refusal != nil {
+		return refusal
+	}
+	if at.verified != nil {
+		return at.route.judge(valid, at.verified, at.started)
+	}
+	at.cache = telemetry.Miss
+	if refusal = h.verify(ctx, token, digest, at); refusal != nil || at.verified.introspected {
+		return refusal
+	}
+	if refusal = at.route.judge(valid, at.verified, at.started); refusal == nil {
 		// Only now: a flood of expired or foreign tokens displaces nothing.
 		h.tokens.Put(digest, at.verified, at.verified.identity.ExpiresAt)
 	}
-	return at.route.judge(at.route.allowed, at.verified, at.started)
+	return refusal
 }
 
 func (rt *route) judge(checks []check, v *verified, now time.Time) *deny.Refusal {
@@ -90,8 +115,7 @@ func (rt *route) checkAlgorithm(algorithm string) *deny.Refusal {
 	return nil
 }
 
-// verify parses the token and checks its signature. Requests that bring the same token at the same time share the
-// work; each still honours its own context.
+// verify parses the token and checks its signature. Requests that bring the same token at the same time share that work.
 func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, at *attempt) *deny.Refusal {
 	token, err := jwt.Parse(text)
 	if err != nil {
@@ -104,32 +128,30 @@ func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, 
 	if at.route = h.route(issuer); at.route == nil {
 		return deny.WrongIssuer.Because("iss names no issuer of this route")
 	}
+	keys := at.route.keys
+	if keys == nil { // Okta's org server: its tokens are never verified here
+		var refusal *deny.Refusal
+		at.verified, refusal = at.route.ask(ctx, text, at.started)
+		return refusal
+	}
 	if refusal := at.route.checkAlgorithm(token.Algorithm); refusal != nil {
 		return refusal
 	}
-	keys := at.route.keys
-	flight := keys.flights.DoChan(string(digest[:]), func() (any, error) {
-		return keys.verify(token)
-	})
-	select {
-	case <-ctx.Done():
-		return keyRefusal(&jwks.Unavailable{Err: ctx.Err()})
-	case result := <-flight:
-		if refusal := (*deny.Refusal)(nil); errors.As(result.Err, &refusal) {
-			return refusal
-		}
-		at.verified = result.Val.(*verified)
-		return nil
+	found, err := keys.Lookup(ctx, token.KeyID)
+	if err != nil {
+		return keyRefusal(err)
 	}
+	// What is left takes no longer than a signature: nobody has to wait for it in vain.
+	result, err, _ := keys.flights.Do(string(digest[:]), func() (any, error) { return keys.verify(token, found) })
+	if refusal := (*deny.Refusal)(nil); errors.As(err, &refusal) {
+		return refusal
+	}
+	at.verified = result.(*verified)
+	return nil
 }
 
-// verify checks the signature with the issuer's keys. It does not use the context of one request, because several may
-// wait for it; the look-up of a key has its own bound.
-func (k *keyState) verify(token *jwt.Token) (*verified, error) {
-	found, err := k.Lookup(context.Background(), token.KeyID)
-	if err != nil {
-		return nil, keyRefusal(err)
-	}
+// verify checks the signature with the keys that the token names.
+func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error) {
 	refusal := deny.Algorithm.Because("the key is not for this algorithm")
 	for _, key := range found {
 		if !key.Supports(token.Algorithm) {
@@ -145,8 +167,8 @@ func (k *keyState) verify(token *jwt.Token) (*verified, error) {
 		}
 		return &verified{
 			identity:  &principal.Identity{Claims: claims},
-			algorithm: token.Algorithm,
 			typ:       token.Type,
+			algorithm: token.Algorithm,
 			key:       key,
 			keys:      k,
 		}, nil

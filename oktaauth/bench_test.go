@@ -19,9 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-okta/caddy-okta/internal/cache"
-	"github.com/caddy-okta/caddy-okta/internal/deny"
 	"github.com/caddy-okta/caddy-okta/internal/oktatest"
-	"github.com/caddy-okta/caddy-okta/internal/telemetry"
 )
 
 // newHandler provisions a handler for one issuer with pinned keys, without a Caddy around it.
@@ -34,20 +32,15 @@ func newHandler(tb testing.TB, issuer *oktatest.Server, change func(*Handler)) *
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = i.lease.Release() })
-	h := &Handler{tokens: cache.New[*verified](200_000), audit: zap.NewNop(), challenge: deny.Default, counters: telemetry.NewAuthCounters("")}
+	h := &Handler{tokens: cache.New[*verified](200_000), audit: zap.NewNop()}
+	h.proofs, _ = newProofs()
 	if change != nil {
 		change(h)
 	}
-	var err error
-	if h.source, err = h.Token.provision(); err != nil {
+	if err := h.prepare([]*Issuer{i}); err != nil {
 		tb.Fatal(err)
 	}
-	if h.headers, err = newHeaders(h.Headers, false); err != nil {
-		tb.Fatal(err)
-	}
-	if err := h.provisionRoutes([]*Issuer{i}); err != nil {
-		tb.Fatal(err)
-	}
+	h.count()
 	return h
 }
 

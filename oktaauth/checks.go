@@ -27,39 +27,39 @@ type check struct {
 // provisionRoutes combines the handler with each of its issuers.
 func (h *Handler) provisionRoutes(issuers []*Issuer) error {
 	if h.MaxAge < 0 || time.Duration(h.MaxAge)%time.Second != 0 {
-		return fmt.Errorf("max_age %s must be positive and in whole seconds", time.Duration(h.MaxAge))
+		return fmt.Errorf("max_age %s must be positive and in whole seconds: write for example 15m", time.Duration(h.MaxAge))
 	}
-	for name, list := range map[string][]string{"audience": h.Audience, "client_id": h.ClientID, "scopes": h.Scopes, "acr_values": h.ACRValues} {
-		for _, value := range list {
+	for _, option := range []struct {
+		name   string
+		values []string
+		quoted bool // in challenges
+	}{{"audience", h.Audience, false}, {"client_id", h.ClientID, false}, {"scopes", h.Scopes, true}, {"acr_values", h.ACRValues, true}} {
+		for _, value := range option.values {
 			if value == "" {
-				return fmt.Errorf("%s must not be empty", name)
+				return fmt.Errorf("%s must not be empty: write a value, or leave the option out", option.name)
 			}
 			if strings.Contains(value, "{env.") {
-				return fmt.Errorf("%s %s: placeholders are not replaced on a route: write {$NAME} in a Caddyfile, or the value itself", name, value)
+				return fmt.Errorf("%s %s: placeholders are not replaced on a route: write {$NAME} in a Caddyfile, or the value itself", option.name, value)
 			}
-		}
-	}
-	for name, list := range map[string][]string{"scopes": h.Scopes, "acr_values": h.ACRValues} {
-		for _, value := range list {
-			if err := deny.CheckQuotable(value, false); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if err := deny.CheckQuotable(value, false); err != nil && option.quoted {
+				return fmt.Errorf("%s: %w", option.name, err)
 			}
 		}
 	}
 	var audiences []string
 	for _, i := range issuers {
-		if slices.ContainsFunc(h.routes, func(rt *route) bool { return rt.URL == i.URL }) {
+		if slices.ContainsFunc(h.routes, func(rt *route) bool { return rt.URL == i.URL && !i.hasPlaceholders() }) {
 			return fmt.Errorf("two of the issuers have the URL %s: a token could not choose between them", i.URL)
 		}
-		if len(h.Audience) > 0 && !intersects(h.Audience, i.Audience) {
+		if len(h.Audience) > 0 && !intersects(h.Audience, i.Audience) && !i.hasPlaceholders() {
 			return fmt.Errorf("audience %s: none of them is an audience of issuer %s, so none of its tokens could pass: it has %s",
 				strings.Join(h.Audience, " "), i.URL, strings.Join(i.Audience, " "))
 		}
 		audiences = append(audiences, i.Audience...)
-		h.routes = append(h.routes, &route{Issuer: i, handler: h, allowed: demands(h, i), counters: telemetry.NewAuthCounters(i.URL)})
+		h.routes = append(h.routes, &route{Issuer: i, handler: h, allowed: demands(h, i)})
 	}
 	for _, audience := range h.Audience {
-		if !slices.Contains(audiences, audience) {
+		if !slices.Contains(audiences, audience) && !slices.ContainsFunc(issuers, (*Issuer).hasPlaceholders) {
 			return fmt.Errorf("audience %s is not one of the issuer's: it has %s", audience, strings.Join(audiences, " "))
 		}
 	}
@@ -72,7 +72,6 @@ var valid = []check{
 	{"required claims", checkRequired},
 	{"audience", checkAudience},
 	{"times", checkTimes},
-	{"binding to the sender", checkBinding},
 }
 
 // demands lists what the caller of a valid token must meet, in this order. What is not configured is not in the list.
@@ -93,6 +92,9 @@ func demands(h *Handler, i *Issuer) (checks []check) {
 // §3.11, RFC 9068 §4). Okta's own access tokens carry no typ.
 func checkType(rt *route, v *verified, _ time.Time) *deny.Refusal {
 	switch typ := mediaType(v.typ); {
+	case v.introspected && (typ == "" || typ == "bearer" || typ == "dpop") && !strings.HasPrefix(v.identity.ID, "ID."):
+	case v.introspected: // ID tokens and refresh tokens are active too (OKTA)
+		return deny.WrongType.Because("the answer is not about an access token")
 	case typ == "at+jwt":
 	case rt.Profile == ProfileOkta && (v.typ == "" || typ == "jwt"):
 	default:
@@ -113,7 +115,8 @@ func mediaType(typ string) string {
 	return typ
 }
 
-// checkRequired refuses tokens that lack what their profile requires (OKTA; RFC 9068 §2.2).
+// checkRequired refuses tokens that lack what their profile requires (OKTA; RFC 9068 §2.2). The answer about a refresh
+// token has neither iss nor aud nor jti (OKTA).
 func checkRequired(rt *route, v *verified, _ time.Time) *deny.Refusal {
 	c := v.identity
 	var missing string
@@ -124,12 +127,16 @@ func checkRequired(rt *route, v *verified, _ time.Time) *deny.Refusal {
 		missing = "aud"
 	case c.ExpiresAt.IsZero():
 		missing = "exp"
-	case c.IssuedAt.IsZero():
+	case c.IssuedAt.IsZero() && !v.introspected:
 		missing = "iat"
 	case c.Subject == "":
 		missing = "sub"
 	case c.ClientID == "":
 		missing = "cid"
+	case v.introspected && c.ID == "":
+		missing = "jti"
+	case v.introspected:
+		return nil
 	case rt.Profile == ProfileRFC9068 && c.Raw["client_id"] != c.ClientID: // cid does not stand in for it
 		missing = "client_id"
 	case rt.Profile == ProfileRFC9068 && c.ID == "":
@@ -162,15 +169,6 @@ func checkTimes(rt *route, v *verified, now time.Time) *deny.Refusal {
 		return deny.NotYetValid.Because("iat has not come")
 	case rt.MaxLifetime > 0 && c.ExpiresAt.Sub(c.IssuedAt) > time.Duration(rt.MaxLifetime):
 		return deny.Expired.Because("the token was issued for longer than %s", time.Duration(rt.MaxLifetime))
-	}
-	return nil
-}
-
-// checkBinding refuses tokens that are bound to a key of their sender: as plain bearers anyone could use them
-// (RFC 7800, RFC 9449 §7.1, RFC 8705 §3).
-func checkBinding(_ *route, v *verified, _ time.Time) *deny.Refusal {
-	if v.identity.Confirmation != nil {
-		return deny.ProofRequired.Because("the token carries cnf")
 	}
 	return nil
 }

@@ -103,14 +103,26 @@ func verifyToken(ctx context.Context, issuer *Issuer, in io.Reader, out io.Write
 		fmt.Fprintf(out, "FAIL  %s: %v\n", name, refusal)
 		return fmt.Errorf("the token is refused: %s", refusal.Reason)
 	}
-	v, err := verifySteps(h.routes[0], strings.TrimSpace(string(text)), report)
+	v, err := verifySteps(ctx, h.routes[0], strings.TrimSpace(string(text)), report)
 	if err != nil {
 		return err
 	}
-	for _, check := range append(valid, h.routes[0].allowed...) {
-		if err := report(check.name, check.judge(h.routes[0], v, time.Now())); err != nil {
-			return err
+	judge := func(checks []check) error {
+		for _, check := range checks {
+			if err := report(check.name, check.judge(h.routes[0], v, time.Now())); err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+	if err := judge(valid); err != nil {
+		return err
+	}
+	if err := reportBinding(v, report); err != nil {
+		return err
+	}
+	if err := judge(h.routes[0].allowed); err != nil {
+		return err
 	}
 	c := v.identity
 	fmt.Fprintf(out, "\n%s %s, client %s, scopes %q, groups %q, expires %s\n",
@@ -118,8 +130,23 @@ func verifyToken(ctx context.Context, issuer *Issuer, in io.Reader, out io.Write
 	return ctx.Err()
 }
 
+// reportBinding tells what requests with the token have to prove, which cannot be checked without one.
+func reportBinding(v *verified, report func(string, *deny.Refusal) error) error {
+	bound, ok := readConfirmation(v.identity.Confirmation)
+	name := "binding to the sender: none"
+	switch {
+	case !ok:
+		return report("binding to the sender", deny.ProofRequired.Because("cnf names a binding that cannot be checked"))
+	case bound.thumbprint != "":
+		name = "binding to the sender: requests need a DPoP proof of the key " + bound.thumbprint
+	case bound.certificate != "":
+		name = "binding to the sender: requests need the client certificate " + bound.certificate
+	}
+	return report(name, nil)
+}
+
 // verifySteps plays the steps before the checks of a verified token.
-func verifySteps(rt *route, text string, report func(string, *deny.Refusal) error) (*verified, error) {
+func verifySteps(ctx context.Context, rt *route, text string, report func(string, *deny.Refusal) error) (*verified, error) {
 	var refusal *deny.Refusal
 	if !isB64Token(text) {
 		refusal = deny.MalformedRequest.Because("standard input holds no token, or more than one")
@@ -141,7 +168,12 @@ func verifySteps(rt *route, text string, report func(string, *deny.Refusal) erro
 	if err := report("algorithm", rt.checkAlgorithm(token.Algorithm)); err != nil {
 		return nil, err
 	}
-	v, err := rt.keys.verify(token)
+	found, err := rt.keys.Lookup(ctx, token.KeyID)
+	if err != nil {
+		return nil, report("key", keyRefusal(err))
+	}
+	_ = report("key", nil)
+	v, err := rt.keys.verify(token, found)
 	if errors.As(err, &refusal) {
 		return nil, report("signature", refusal)
 	}

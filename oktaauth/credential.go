@@ -16,11 +16,11 @@ import (
 
 // TokenSource is the one place of a request in which the token is looked for: a header, or a cookie.
 type TokenSource struct {
-	// Header is the name of the header that carries the token. Default: Authorization.
+	// Header is the name of the header that carries the token. Required, unless cookie is set.
 	Header string `json:"header,omitempty"`
 
-	// Scheme stands before the token in the header, compared without case. Required for Authorization; other headers
-	// may hold the bare token. Default: Bearer for Authorization, none for other headers.
+	// Scheme stands before the token in the header, compared without case. Required for Authorization, where DPoP is
+	// accepted beside Bearer unless dpop says otherwise. Default for other headers: none, they hold the bare token.
 	Scheme string `json:"scheme,omitempty"`
 
 	// Cookie is the name of the cookie that carries the token. It is only taken from requests that pass Go's
@@ -31,18 +31,29 @@ type TokenSource struct {
 
 // source is a checked TokenSource.
 type source struct {
+	name   string // for operators, and as the key of what is taken
 	header string // canonical
 	scheme string
 	cookie string
+	dpop   bool // the scheme DPoP is accepted beside
 	cross  *http.CrossOriginProtection
 }
 
-// String names the source for operators, and is its key in Caller.Taken.
-func (s *source) String() string {
-	if s.cookie != "" {
-		return "cookie " + s.cookie
+// provisionSource returns the source of the handler's credentials.
+func (h *Handler) provisionSource() (err error) {
+	if h.source, err = h.Token.provision(); err != nil {
+		return err
 	}
-	return "header " + s.header
+	h.source.name = "header " + h.source.header
+	if h.source.cookie != "" {
+		h.source.name = "cookie " + h.source.cookie
+	}
+	standard := h.source.header == "Authorization" && strings.EqualFold(h.source.scheme, "Bearer")
+	if !standard && h.DPoP != nil && h.DPoP.Mode != ProofOff {
+		return errors.New("dpop needs the token in the header Authorization (RFC 9449 §7.1): remove token, or write dpop off")
+	}
+	h.source.dpop = standard && h.dpop.mode != ProofOff
+	return nil
 }
 
 // unredacted reports whether Caddy's logs would show the credential: they hide Authorization and cookies only.
@@ -79,84 +90,102 @@ func (t *TokenSource) provision() (*source, error) {
 	return s, nil
 }
 
-// take returns the request's credential, or an empty token when there is none. It leaves the request as it is: a token
-// may be there to be kept.
-func (s *source) take(r *http.Request, caller *principal.Caller) (string, *deny.Refusal) {
-	token, found, refusal := s.read(r)
-	if taken, ok := caller.Taken[s.String()]; ok {
-		token, found, refusal = taken, true, nil
+// take returns the request's credential, or nil when there is none. It leaves the request as it is: a token may be there
+// to be kept.
+func (s *source) take(r *http.Request, caller *principal.Caller) (*principal.Credential, *deny.Refusal) {
+	for _, taken := range caller.Taken {
+		if taken.Source == s.name {
+			return taken, s.check(r, taken.Token)
+		}
 	}
-	if !found || refusal != nil {
-		return "", refusal
+	found, refusal := s.read(r)
+	if found == nil || refusal != nil {
+		return found, refusal
 	}
-	if caller.Taken == nil {
-		caller.Taken = make(map[string]string, 1)
-	}
-	caller.Taken[s.String()] = token
-	return token, s.check(r, token)
+	found.Source = s.name
+	caller.Taken = append(caller.Taken, found)
+	return found, s.check(r, found.Token)
 }
 
 // read finds the credential in the request.
-func (s *source) read(r *http.Request) (token string, found bool, refusal *deny.Refusal) {
+func (s *source) read(r *http.Request) (*principal.Credential, *deny.Refusal) {
 	if s.cookie != "" {
 		values := cookieValues(r, s.cookie)
 		switch len(values) {
 		case 0:
-			return "", false, nil
+			return nil, nil
 		case 1:
-			return values[0], true, nil
+			return &principal.Credential{Token: values[0]}, nil
 		}
-		return "", true, deny.MalformedRequest.Because("the cookie %s occurs %d times", s.cookie, len(values))
+		return nil, deny.MalformedRequest.Because("the cookie %s occurs %d times", s.cookie, len(values))
 	}
 	values := r.Header[s.header]
 	switch len(values) {
 	case 0:
-		return "", false, nil
+		return nil, nil
 	case 1:
 	default:
-		return "", true, deny.MalformedRequest.Because("the header %s occurs %d times", s.header, len(values))
+		return nil, deny.MalformedRequest.Because("the header %s occurs %d times", s.header, len(values))
 	}
 	if s.scheme == "" {
-		return values[0], true, nil
+		return &principal.Credential{Token: values[0]}, nil
 	}
-	return s.cutScheme(values[0])
+	found, refusal := s.cutScheme(values[0])
+	if s.dpop && found != nil {
+		found.Proofs = r.Header["Dpop"]
+	}
+	return found, refusal
+}
+
+// accepts reports whether a credential of this scheme is ours, and whether it is one of RFC 9449.
+func (s *source) accepts(scheme string) (ours, dpop bool) {
+	if strings.EqualFold(scheme, s.scheme) {
+		return true, false
+	}
+	dpop = s.dpop && strings.EqualFold(scheme, "DPoP")
+	return dpop, dpop
 }
 
 // cutScheme splits "scheme 1*SP token" (RFC 9110 §11.4). A value of another scheme is no credential of ours, unless
 // one of ours is joined to it with a comma.
-func (s *source) cutScheme(value string) (token string, found bool, refusal *deny.Refusal) {
+func (s *source) cutScheme(value string) (*principal.Credential, *deny.Refusal) {
+	scheme, rest := splitScheme(value)
+	ours, dpop := s.accepts(scheme)
+	if !ours {
+		for _, part := range strings.Split(value, ",")[1:] {
+			scheme, _ := splitScheme(strings.TrimLeft(part, " \t"))
+			if joined, _ := s.accepts(scheme); joined {
+				return nil, deny.MalformedRequest.Because("the header %s holds two credentials", s.header)
+			}
+		}
+		return nil, nil
+	}
+	token := strings.TrimLeft(rest, " ")
+	if token == "" || len(token) == len(rest) {
+		return &principal.Credential{DPoP: dpop}, deny.MalformedRequest.Because("the header %s holds no token after its scheme", s.header)
+	}
+	return &principal.Credential{Token: token, DPoP: dpop}, nil
+}
+
+func splitScheme(value string) (scheme, rest string) {
 	end := strings.IndexFunc(value, func(c rune) bool { return !httpguts.IsTokenRune(c) })
 	if end < 0 {
 		end = len(value)
 	}
-	if !strings.EqualFold(value[:end], s.scheme) {
-		for _, part := range strings.Split(value, ",")[1:] {
-			part = strings.TrimLeft(part, " \t")
-			if len(part) >= len(s.scheme) && strings.EqualFold(part[:len(s.scheme)], s.scheme) {
-				return "", true, deny.MalformedRequest.Because("the header %s holds two credentials", s.header)
-			}
-		}
-		return "", false, nil
-	}
-	rest := value[end:]
-	token = strings.TrimLeft(rest, " ")
-	if token == "" || len(token) == len(rest) {
-		return "", true, deny.MalformedRequest.Because("the header %s holds no token after its scheme", s.header)
-	}
-	return token, true, nil
+	return value[:end], value[end:]
 }
 
 // check judges the credential by its looks, and where it came from.
 func (s *source) check(r *http.Request, token string) *deny.Refusal {
 	if !isB64Token(token) {
-		return deny.MalformedRequest.Because("the token in the %s holds a character that no token has", s)
+		return deny.MalformedRequest.Because("the token in the %s holds a character that no token has", s.name)
 	}
 	if len(token) > jwt.MaxSize {
 		return deny.MalformedToken.Because("the token is longer than %d bytes", jwt.MaxSize)
 	}
 	if s.cookie == "" {
 		if hasQueryToken(r.URL.RawQuery) { // RFC 6750 §2: at most one method per request
-			return deny.MalformedRequest.Because("a token in the %s and one in the query", s)
+			return deny.MalformedRequest.Because("a token in the %s and one in the query", s.name)
 		}
 		return nil
 	}

@@ -24,7 +24,7 @@ const (
 
 // Events are delivered one after the other and wait for their handlers, which may be commands. So requests never
 // deliver them: they leave them in a short queue, and what finds no place in it is dropped. The rate bounds what a flood
-// can cause. Delivery begins when all apps have started, since the events app takes subscriptions until then.
+// can cause, after the first queue of it. Delivery begins when all apps have started, since the events app takes subscriptions until then.
 const (
 	eventQueue = 64
 	eventRate  = 10 // per second

@@ -60,7 +60,7 @@ type offender struct {
 // provision checks the guard. burst is called once for each ban, and must not block.
 func (g *Guard) provision(burst func(address string, failures int)) (err error) {
 	if g.Failures < 0 || g.Window < 0 || g.Ban < 0 {
-		return errors.New("guard: failures, window and ban must be positive")
+		return errors.New("guard: failures, window and ban must not be negative: 0 stands for the default")
 	}
 	if g.Failures == 0 {
 		g.Failures = DefaultGuardFailures

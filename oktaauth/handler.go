@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/dpop"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 	"github.com/caddy-okta/caddy-okta/internal/telemetry"
 )
@@ -69,21 +71,48 @@ type Handler struct {
 	Realm string `json:"realm,omitempty"`
 
 	// Headers are the identity headers that the backend gets. Null: X-User-ID, X-User-Scopes, X-User-Groups,
-	// X-User-Email and X-Client-ID. An empty list: none, and nothing is removed either.
+	// X-User-Email and X-Client-ID. With several issuers X-User-Issuer is sent in any case. An empty list: none, and
+	// nothing is removed either.
 	Headers []IdentityHeader `json:"headers,omitzero"`
 
-	// KeepToken leaves the token in the request for the next handler.
+	// KeepToken leaves the token in the request for the next handler. A DPoP proof is removed all the same: it is used up.
 	KeepToken bool `json:"keep_token,omitempty"`
 
-	matchers  caddyhttp.MatcherSets
-	tokens    *tokenCache
-	guard     *Guard
-	routes    []*route
-	source    *source
-	headers   *headers
-	challenge *deny.Challenge
-	counters  telemetry.AuthCounters // before an issuer was chosen
-	audit     *zap.Logger
+	// DPoP is what happens to tokens that are bound to a key of their sender (RFC 9449). Default: they pass with a valid
+	// proof, sent as "Authorization: DPoP", and only so.
+	DPoP *DPoP `json:"dpop,omitempty"`
+
+	// MTLSBound is what happens to tokens that are bound to a client certificate (RFC 8705): "accept", they pass over a
+	// connection with that certificate, and only so; "require", tokens that are not bound do not pass; "off", bound tokens
+	// do not pass. Caddy asks for certificates where client_auth of its tls directive says so. Default: accept.
+	MTLSBound string `json:"mtls_bound,omitempty"`
+
+	// Introspect is which tokens the issuer is asked about (RFC 7662): "opaque", those that cannot be verified here;
+	// "always", every token, also after its signature was found good, so that revoked ones are refused; "off", none.
+	// Default: opaque when an issuer of the route has introspection, else off.
+	Introspect string `json:"introspect,omitempty"`
+
+	// Resource is the identifier of the protected resource, a URL. Challenges then name its metadata (RFC 9728 §5.1), which
+	// okta_resource_metadata serves. Default: they name none.
+	Resource string `json:"resource,omitempty"`
+
+	// ExternalURL is what clients see before the path, such as https://api.example.com. DPoP proofs name the URL that the
+	// client called. Default: as Caddy received the request, or as trusted proxies tell by X-Forwarded-Proto and
+	// X-Forwarded-Host.
+	ExternalURL string `json:"external_url,omitempty"`
+
+	matchers   caddyhttp.MatcherSets
+	tokens     *tokenCache
+	proofs     *proofs
+	guard      *Guard
+	routes     []*route
+	opaque     *route // whose issuer is asked about opaque tokens; nil for none
+	source     *source
+	dpop       dpopRules
+	headers    *headers
+	challenges struct{ bearer, dpop *deny.Challenge } // by the scheme that a request tried
+	counters   telemetry.AuthCounters                 // before an issuer was chosen
+	audit      *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,47 +127,138 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := module.(*App)
-	h.tokens, h.guard = app.tokens.Value, app.Guard
+	h.tokens, h.proofs, h.guard = app.tokens.Value, app.proofs.Value, app.Guard
 	h.audit = ctx.Logger().Named("audit")
 	if err := telemetry.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
-	h.counters = telemetry.NewAuthCounters("")
 	issuers, err := h.issuers(app)
 	if err != nil {
 		return err
 	}
-	if h.Matchers != nil {
-		sets, err := ctx.LoadModule(h, "Matchers")
-		if err != nil {
-			return fmt.Errorf("match: %w", err)
-		}
-		if err := h.matchers.FromInterface(sets); err != nil {
-			return fmt.Errorf("match: %w", err)
+	if err := h.prepare(issuers); err != nil {
+		return err
+	}
+	h.warn(ctx.Logger())
+	if h.Resource != "" {
+		if err := app.protect(h); err != nil {
+			return err
 		}
 	}
+	h.count()
+	if h.Matchers == nil {
+		return nil
+	}
+	sets, err := ctx.LoadModule(h, "Matchers")
+	if err != nil {
+		return fmt.Errorf("match: %w", err)
+	}
+	if err := h.matchers.FromInterface(sets); err != nil {
+		return fmt.Errorf("match: %w", err)
+	}
+	return nil
+}
+
+// warn tells of credentials in Caddy's own logs: it copies requests into its log lines before any handler can change them,
+// and redacts Authorization and cookies only.
+func (h *Handler) warn(log *zap.Logger) {
+	header := h.source.header
+	switch {
+	case h.source.unredacted():
+	case h.source.dpop && h.dpop.mode == ProofRequire:
+		header = "DPoP"
+	default:
+		return
+	}
+	log.Warn("Caddy does not redact this header in its logs, so credentials will be written there: add a log filter, "+
+		"as the README shows under access log", zap.String("header", header))
+}
+
+// count finds the counters of the handler's judgements.
+func (h *Handler) count() {
+	h.counters = telemetry.NewAuthCounters("")
+	for _, rt := range h.routes {
+		rt.counters = telemetry.NewAuthCounters(rt.URL)
+	}
+}
+
+// Check reports the first mistake that shows without files, environment and network, given the issuers of the app. It
+// changes nothing: it is for adapters, which can name file and line.
+func (h *Handler) Check(issuers map[string]*Issuer) error {
+	app := &App{Issuers: make(map[string]*Issuer, len(issuers))}
+	for name, i := range issuers {
+		trial := *i
+		app.Issuers[name] = &trial
+	}
+	trial := *h
+	if h.Issuer != nil {
+		issuer := *h.Issuer
+		if err := issuer.Check(); err != nil {
+			return err
+		}
+		return trial.prepare([]*Issuer{&issuer})
+	}
+	named, err := trial.issuers(app)
+	if err != nil {
+		return err
+	}
+	return trial.prepare(named)
+}
+
+// prepare checks the settings and combines them with the issuers. What it needs of those is in their configuration.
+func (h *Handler) prepare(issuers []*Issuer) (err error) {
+	if h.CORSPreflight != "" && h.CORSPreflight != "pass" {
+		return fmt.Errorf("cors_preflight %q is unknown: write pass, or leave it out", h.CORSPreflight)
+	}
+	if h.dpop, err = h.DPoP.provision(); err != nil {
+		return err
+	}
+	if h.MTLSBound, err = proofMode("mtls_bound", h.MTLSBound); err != nil {
+		return err
+	}
+	if err := checkExternalURL(h.ExternalURL); err != nil {
+		return err
+	}
+	if err := h.provisionSource(); err != nil {
+		return err
+	}
+	if h.headers, err = newHeaders(h.Headers, len(issuers) > 1); err != nil {
+		return err
+	}
+	if err := h.provisionRoutes(issuers); err != nil {
+		return err
+	}
+	if err := h.provisionIntrospection(); err != nil {
+		return err
+	}
+	return h.provisionChallenges()
+}
+
+// provisionChallenges words the refusals of the route.
+func (h *Handler) provisionChallenges() error {
 	if h.Realm == "" {
 		h.Realm = deny.DefaultRealm
 	}
 	if err := deny.CheckQuotable(h.Realm, true); err != nil {
 		return fmt.Errorf("realm: %w", err)
 	}
-	h.challenge = &deny.Challenge{Realm: h.Realm}
-	if h.CORSPreflight != "" && h.CORSPreflight != "pass" {
-		return fmt.Errorf("cors_preflight %q is unknown: write pass, or leave it out", h.CORSPreflight)
+	if strings.Contains(h.Realm, "{") {
+		return fmt.Errorf("realm %s: placeholders are not replaced on a route: write {$NAME} in a Caddyfile, or the value itself", h.Realm)
 	}
-	if h.source, err = h.Token.provision(); err != nil {
-		return err
+	challenge := &deny.Challenge{Realm: h.Realm}
+	if h.source.dpop {
+		challenge.DPoP = strings.Join(dpop.Algorithms, " ")
+		challenge.NoBearer = h.dpop.mode == ProofRequire
 	}
-	if h.source.unredacted() {
-		// Caddy copies the request into its log lines before any handler can change it.
-		ctx.Logger().Warn("Caddy does not redact this header in its logs, so tokens will be written there: add a log filter, "+
-			"as the README shows under limits", zap.String("header", h.source.header))
+	if h.Resource != "" {
+		metadata, err := metadataURL(h.Resource)
+		if err != nil {
+			return fmt.Errorf("resource: %w", err)
+		}
+		challenge.ResourceMetadata = metadata.String()
 	}
-	if h.headers, err = newHeaders(h.Headers, len(issuers) > 1); err != nil {
-		return err
-	}
-	return h.provisionRoutes(issuers)
+	h.challenges.bearer, h.challenges.dpop = challenge, challenge.ForDPoP()
+	return nil
 }
 
 // issuers returns the issuers of the route, named or in place.
@@ -159,7 +279,8 @@ func (h *Handler) issuers(app *App) ([]*Issuer, error) {
 
 // ServeHTTP lets a request with a valid token go on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.headers.remove(r)
+	caller := principal.Of(r)
+	h.headers.remove(r, caller)
 	if len(h.matchers) > 0 {
 		match, err := h.matchers.AnyMatchWithError(r)
 		if err != nil {
@@ -169,10 +290,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return next.ServeHTTP(w, r)
 		}
 	}
-	caller := principal.Ensure(r)
+	if caller == nil {
+		caller = principal.Attach(r)
+	}
 	h.judge(r, caller)
 	if caller.Refusal != nil {
-		return h.challenge.Respond(w, caller.Refusal)
+		return caller.Challenge.Respond(w, caller.Refusal)
 	}
 	return next.ServeHTTP(w, r)
 }
@@ -180,7 +303,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // judge decides about the request, and reports the decision. Afterwards caller says who it is, or why not.
 func (h *Handler) judge(r *http.Request, caller *principal.Caller) {
 	caller.Judged = true
-	caller.Challenge = h.challenge
+	caller.Challenge = h.challenges.bearer
 	at := attempt{started: time.Now()}
 	if caller.Refusal = h.guard.judge(r, h.admit(r, caller, &at), at.started); caller.Refusal != nil {
 		disown(r, caller)
@@ -190,21 +313,28 @@ func (h *Handler) judge(r *http.Request, caller *principal.Caller) {
 
 // attempt is how far the judgement of one request came.
 type attempt struct {
-	started  time.Time
-	route    *route    // the issuer that was chosen; nil before
-	verified *verified // the token, once its signature was good; nil before
-	cache    telemetry.Cache
+	started      time.Time
+	route        *route    // the issuer that was chosen; nil before
+	verified     *verified // the token, once its signature was good; nil before
+	introspected *verified // the issuer's answer about a token whose signature was good; nil when it was not asked
+	cache        telemetry.Cache
 }
 
 // admit decides about the request, and gives it the identity of its caller. A refused request loses its credential even
 // where it is to be kept: whoever renders error pages is not the backend that the token is for.
 func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) *deny.Refusal {
-	token, refusal := h.source.take(r, caller)
-	if refusal == nil && token == "" {
+	cred, refusal := h.source.take(r, caller)
+	if h.source.dpop {
+		delete(r.Header, "Dpop")
+	}
+	if refusal == nil && cred == nil {
 		return h.admitWithout(r, caller)
 	}
+	if cred != nil && cred.DPoP {
+		caller.Challenge = h.challenges.dpop
+	}
 	if refusal == nil {
-		refusal = h.authenticate(r.Context(), token, at)
+		refusal = h.authenticate(r, cred, at)
 	}
 	if refusal == nil {
 		refusal = h.headers.set(r, caller, at.verified.identity)
@@ -248,7 +378,7 @@ func (h *Handler) admitWithout(r *http.Request, caller *principal.Caller) *deny.
 	if h.Optional {
 		return nil
 	}
-	return deny.NoCredential.Because("no access token in the %s", h.source)
+	return deny.NoCredential.Because("no access token in the %s", h.source.name)
 }
 
 // isPreflight tells a genuine CORS preflight (Fetch §4.8): a browser sends it without a body and without credentials.

@@ -49,18 +49,20 @@ var issuerHeader = identityHeader{"X-User-Issuer", func(id *principal.Identity) 
 // headers are the identity headers of one handler.
 type headers struct {
 	sent    []identityHeader
-	removed map[string]struct{} // names in canonical form
+	removed []string // names in lower case
 }
 
 // newHeaders checks a configured list; nil stands for the default one.
 func newHeaders(configured []IdentityHeader, severalIssuers bool) (*headers, error) {
-	if configured != nil && len(configured) == 0 {
+	switch {
+	case configured != nil && len(configured) == 0:
 		return &headers{}, nil
+	case configured == nil && severalIssuers:
+		return defaultWithIssuer, nil
+	case configured == nil:
+		return defaultOnly, nil
 	}
-	h := &headers{sent: slices.Clone(defaultHeaders), removed: make(map[string]struct{})}
-	if configured != nil {
-		h.sent = nil
-	}
+	var sent []identityHeader
 	for _, c := range configured {
 		name := http.CanonicalHeaderKey(c.Header)
 		switch {
@@ -70,20 +72,32 @@ func newHeaders(configured []IdentityHeader, severalIssuers bool) (*headers, err
 			return nil, fmt.Errorf("headers: %s has a meaning of its own and cannot carry an identity", name)
 		case c.Claim == "":
 			return nil, fmt.Errorf("headers: %s needs a claim", name)
-		case slices.ContainsFunc(h.sent, func(other identityHeader) bool { return other.name == name }):
+		case slices.ContainsFunc(sent, func(other identityHeader) bool { return other.name == name }):
 			return nil, fmt.Errorf("headers: %s occurs twice", name)
 		}
-		h.sent = append(h.sent, identityHeader{name, claimValue(c.Claim)})
+		sent = append(sent, identityHeader{name, claimValue(c.Claim)})
 	}
-	if severalIssuers && !slices.ContainsFunc(h.sent, func(other identityHeader) bool { return other.name == issuerHeader.name }) {
-		h.sent = append(h.sent, issuerHeader)
+	if severalIssuers && !slices.ContainsFunc(sent, func(other identityHeader) bool { return other.name == issuerHeader.name }) {
+		sent = append(sent, issuerHeader)
 	}
-	for _, list := range [][]identityHeader{h.sent, defaultHeaders, {issuerHeader}} {
-		for _, header := range list {
-			h.removed[header.name] = struct{}{}
+	return sending(sent), nil
+}
+
+// The headers of all handlers that configure none: shared, so that their values are too.
+var (
+	defaultOnly       = sending(defaultHeaders)
+	defaultWithIssuer = sending(append(slices.Clone(defaultHeaders), issuerHeader))
+)
+
+// sending returns headers that send some, and remove these and the default ones.
+func sending(sent []identityHeader) *headers {
+	h := &headers{sent: sent}
+	for _, header := range slices.Concat(sent, defaultHeaders, []identityHeader{issuerHeader}) {
+		if name := strings.ToLower(header.name); !slices.Contains(h.removed, name) {
+			h.removed = append(h.removed, name)
 		}
 	}
-	return h, nil
+	return h
 }
 
 // reserved headers steer HTTP itself or carry credentials.
@@ -95,19 +109,16 @@ var reserved = map[string]bool{
 
 // remove takes out of the request every identity header that is not ours, in every spelling that a backend could read
 // as the same name, from the headers, the trailers, and the list of headers that Connection would have dropped.
-func (h *headers) remove(r *http.Request) {
+func (h *headers) remove(r *http.Request, caller *principal.Caller) {
 	if len(h.removed) == 0 {
 		return
 	}
-	var owned map[string]struct{}
-	if caller := principal.Of(r); caller != nil {
+	var owned []string
+	if caller != nil {
 		owned = caller.Owned
 	}
 	for name := range r.Header {
-		if !h.names(name) {
-			continue
-		}
-		if _, ours := owned[name]; !ours {
+		if h.names(name) && !slices.Contains(owned, name) {
 			delete(r.Header, name)
 		}
 	}
@@ -122,24 +133,38 @@ func (h *headers) remove(r *http.Request) {
 // names reports whether a backend could read name as one of the identity headers: CGI and its descendants see "_" for
 // "-", and some of them for every character that is neither a letter nor a digit.
 func (h *headers) names(name string) bool {
-	if _, ok := h.removed[name]; ok {
-		return true
+	for _, removed := range h.removed {
+		if len(removed) == len(name) && readsAs(name, removed) {
+			return true
+		}
 	}
-	mapped := strings.Map(hyphenated, name)
-	canonical := http.CanonicalHeaderKey(mapped)
-	if canonical == name { // as nearly every name is: it was looked up before
-		return false
-	}
-	_, ok := h.removed[canonical]
-	return ok
+	return false
 }
 
-func hyphenated(c rune) rune {
-	if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
-		return c
+// readsAs compares a name with one in lower case. It is called for every header of every request.
+func readsAs(name, lower string) bool {
+	for i := range len(name) {
+		if hyphenated[name[i]] != lower[i] {
+			return false
+		}
 	}
-	return '-'
+	return true
 }
+
+// hyphenated maps letters to lower case, and what is no letter or digit to a hyphen.
+var hyphenated = func() (table [256]byte) {
+	for c := range table {
+		switch b := byte(c); {
+		case 'a' <= b && b <= 'z' || '0' <= b && b <= '9':
+			table[c] = b
+		case 'A' <= b && b <= 'Z':
+			table[c] = b + 'a' - 'A'
+		default:
+			table[c] = '-'
+		}
+	}
+	return table
+}()
 
 // removeFromConnection keeps a client from having our headers dropped as hop-by-hop (RFC 9110 §7.6.1).
 func (h *headers) removeFromConnection(header http.Header) {
@@ -191,35 +216,55 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 // set gives the request the identity headers of its caller. Those of another caller, whom an okta_auth before found by
 // another token, leave: the backend never sees two halves of two identities.
 func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity) *deny.Refusal {
-	if len(h.sent) == 0 {
-		return nil
-	}
 	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Raw, id.Raw) {
 		disown(r, caller)
 	}
-	if caller.Owned == nil {
-		caller.Owned = make(map[string]struct{}, len(h.sent))
+	if len(h.sent) == 0 {
+		return nil
 	}
-	for _, header := range h.sent {
-		value := header.value(id)
-		if value == "" {
+	values, refusal := h.values(id)
+	if refusal != nil {
+		return refusal
+	}
+	lines := make([]string, len(values)) // of this request alone: others may change them in place
+	copy(lines, values)
+	if caller.Owned == nil {
+		caller.Owned = make([]string, 0, len(h.sent))
+	}
+	for i, header := range h.sent {
+		if lines[i] == "" {
 			continue
 		}
-		if len(value) > maxIdentityHeader {
-			return deny.IdentityTooLarge.Because("%s would have %d bytes, at most %d are sent", header.name, len(value), maxIdentityHeader)
+		r.Header[header.name] = lines[i : i+1 : i+1]
+		if !slices.Contains(caller.Owned, header.name) {
+			caller.Owned = append(caller.Owned, header.name)
 		}
-		r.Header[header.name] = []string{value}
-		caller.Owned[header.name] = struct{}{}
 	}
 	return nil
 }
 
+// values returns the values of the headers that are sent, written once for each identity.
+func (h *headers) values(id *principal.Identity) ([]string, *deny.Refusal) {
+	if written := id.Headers.Load(); written != nil && written.For == h {
+		return written.Values, nil
+	}
+	values := make([]string, len(h.sent))
+	for i, header := range h.sent {
+		values[i] = header.value(id)
+		if size := len(values[i]); size > maxIdentityHeader {
+			return nil, deny.IdentityTooLarge.Because("%s would have %d bytes, at most %d are sent", header.name, size, maxIdentityHeader)
+		}
+	}
+	id.Headers.Store(&principal.Headers{For: h, Values: values})
+	return values, nil
+}
+
 // disown takes the identity headers that were set off the request again.
 func disown(r *http.Request, caller *principal.Caller) {
-	for name := range caller.Owned {
+	for _, name := range caller.Owned {
 		delete(r.Header, name)
 	}
-	clear(caller.Owned)
+	caller.Owned = nil
 }
 
 // claimValue returns how a header gets its value from a claim.

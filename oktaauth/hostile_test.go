@@ -35,7 +35,7 @@ func TestInvalidTokensTakeNoMemory(t *testing.T) {
 		case i%2000 == 2:
 			token = foreign
 		}
-		if refusal := h.authenticate(t.Context(), token, &attempt{started: time.Now()}); refusal == nil {
+		if refusal := h.find(t.Context(), token, &attempt{started: time.Now()}); refusal == nil {
 			t.Fatalf("token %d was let through", i)
 		}
 	}
@@ -49,7 +49,7 @@ func TestInvalidTokensTakeNoMemory(t *testing.T) {
 	}
 	for _, authorization := range good {
 		at := &attempt{started: time.Now()}
-		if refusal := h.authenticate(t.Context(), strings.TrimPrefix(authorization[0], "Bearer "), at); refusal != nil {
+		if refusal := h.find(t.Context(), strings.TrimPrefix(authorization[0], "Bearer "), at); refusal != nil {
 			t.Fatalf("a good token is refused: %v", refusal)
 		}
 	}
@@ -90,7 +90,7 @@ func BenchmarkWorstToken(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(token)))
 			for b.Loop() {
-				h.authenticate(b.Context(), token, &attempt{started: time.Now()})
+				h.find(b.Context(), token, &attempt{started: time.Now()})
 			}
 		})
 	}
@@ -106,31 +106,42 @@ func FuzzCredential(f *testing.F) {
 		f.Add(value, "")
 		f.Add(value, "access_token=x")
 	}
-	s, err := (*TokenSource)(nil).provision()
-	if err != nil {
+	h := new(Handler)
+	if err := h.provisionSource(); err != nil {
 		f.Fatal(err)
+	}
+	s := h.source
+	if !s.dpop {
+		f.Fatal("the scheme DPoP is not accepted")
 	}
 	f.Fuzz(func(t *testing.T, value, query string) {
 		r := newRequest()
 		r.Header["Authorization"] = []string{value}
 		r.URL.RawQuery = query
-		token, refusal := s.take(r, new(principal.Caller))
+		r.Header["Dpop"] = []string{value}
+		found, refusal := s.take(r, new(principal.Caller))
 		switch {
 		case refusal != nil:
 			if refusal.Reason != deny.MalformedRequest && refusal.Reason != deny.MalformedToken {
 				t.Errorf("take(%q) = %v", value, refusal)
 			}
-		case token == "":
-			scheme := strings.ToLower(value)
-			if scheme == "bearer" || strings.HasPrefix(scheme, "bearer ") || strings.HasPrefix(scheme, "bearer\t") {
+		case found == nil:
+			if scheme, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(value), "\t", " "), " "); scheme == "bearer" || scheme == "dpop" {
 				t.Errorf("take(%q) finds nothing", value)
 			}
 		default:
-			if !isB64Token(token) || !strings.HasSuffix(value, token) || !strings.EqualFold(value[:6], "bearer") {
-				t.Errorf("take(%q) = %q", value, token)
+			scheme := "bearer"
+			if found.DPoP {
+				scheme = "dpop"
+			}
+			if !isB64Token(found.Token) || !strings.HasSuffix(value, found.Token) || !strings.EqualFold(value[:len(scheme)], scheme) {
+				t.Errorf("take(%q) = %+v", value, found)
+			}
+			if len(found.Proofs) != 1 {
+				t.Errorf("take(%q) found %d proofs", value, len(found.Proofs))
 			}
 			if hasQueryToken(query) {
-				t.Errorf("take(%q) with the query %q = %q, want malformed_request", value, query, token)
+				t.Errorf("take(%q) with the query %q = %q, want malformed_request", value, query, found.Token)
 			}
 		}
 		s.remove(r)

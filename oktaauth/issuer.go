@@ -3,8 +3,6 @@ package oktaauth
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -14,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-okta/caddy-okta/internal/discovery"
+	"github.com/caddy-okta/caddy-okta/internal/introspect"
 	"github.com/caddy-okta/caddy-okta/internal/jwks"
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/lease"
@@ -60,7 +60,7 @@ type Issuer struct {
 	// ClockSkew is the tolerance for exp, nbf, iat and auth_time. At most 5m. Default: 30s.
 	ClockSkew *caddy.Duration `json:"clock_skew,omitempty"`
 
-	// MaxLifetime refuses tokens whose exp - iat is longer. Default: off.
+	// MaxLifetime refuses, as expired, tokens that were issued for longer (exp - iat). Default: off.
 	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
 
 	// KeysURL is the JWKS of the issuer. Default: what its metadata names as jwks_uri.
@@ -78,16 +78,25 @@ type Issuer struct {
 	// are kept in Caddy's storage. Issuers that share keys use the shortest. Default: 24h.
 	KeysMaxStale caddy.Duration `json:"keys_max_stale,omitempty"`
 
-	// TLSCA is a PEM file with the roots that the issuer's certificate must chain to, instead of the system's.
+	// TLSCA is a PEM file with the roots that the issuer's certificate must chain to, instead of the system's, for keys
+	// and introspection.
 	// Relative to the working directory, read when the configuration loads.
 	TLSCA string `json:"tls_ca,omitempty"`
 
-	// InsecureHTTP allows http:// beyond loopback addresses: whoever is between can then forge keys, and so tokens.
+	// InsecureHTTP allows http:// beyond loopback addresses: whoever is between can then forge keys, and so tokens, and
+	// reads what is introspected. Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	skew  time.Duration
-	keys  *keyState
-	lease lease.Lease[*keyState]
+	// Introspection lets the gateway ask the issuer about tokens. With it, the URL may be that of Okta's org server:
+	// https://{domain}, whose tokens are never verified here. Default: the issuer is never asked.
+	Introspection *Introspection `json:"introspection,omitempty"`
+
+	resolved     bool // the texts have no placeholders any more
+	skew         time.Duration
+	keys         *keyState // nil for Okta's org server
+	lease        lease.Lease[*keyState]
+	introspector *introspect.Client // nil without introspection
+	asking       lease.Lease[*introspect.Client]
 }
 
 // provision checks the issuer, sets defaults, and leases its keys. It does no network I/O.
@@ -112,9 +121,43 @@ func (i *Issuer) provision() error {
 	if source.CA, err = readFile("tls_ca", i.TLSCA); err != nil {
 		return err
 	}
+	if i.Introspection != nil {
+		config, err := i.Introspection.config(i, source.CA)
+		if err != nil {
+			return fmt.Errorf("introspection: %w", err)
+		}
+		if i.asking, err = introspectors.Take(config, func() (*introspect.Client, error) { return introspect.New(config) }); err != nil {
+			return fmt.Errorf("introspection: %w", err)
+		}
+		i.introspector = i.asking.Value
+	}
+	if i.isOrgServer() {
+		return nil
+	}
 	i.lease, err = keyStates.Take(source.Origin(), func() (*keyState, error) { return newKeyState(source) })
 	i.keys = i.lease.Value
 	return err
+}
+
+// Check reports the first mistake that shows without files, environment and network. It changes nothing: it is for
+// adapters, which can name file and line. Of an issuer with placeholders, only what holds for any value is judged.
+func (i *Issuer) Check() error {
+	trial := *i
+	if i.Introspection != nil {
+		if err := i.Introspection.check(); err != nil {
+			return fmt.Errorf("introspection: %w", err)
+		}
+	}
+	if i.hasPlaceholders() {
+		return trial.checkFixed()
+	}
+	return trial.check()
+}
+
+// hasPlaceholders reports whether some text is only known when the configuration loads.
+func (i *Issuer) hasPlaceholders() bool {
+	return !i.resolved && slices.ContainsFunc(append([]string{i.URL, i.Profile, i.KeysURL}, slices.Concat(i.Audience, i.ClientID, i.Algorithms)...),
+		func(text string) bool { return strings.Contains(text, "{") })
 }
 
 // resolve replaces the placeholders in every text of the issuer.
@@ -125,6 +168,9 @@ func (i *Issuer) resolve() error {
 			return nil
 		}
 		resolved, err := repl.ReplaceOrErr(*text, true, true)
+		if err != nil && strings.HasSuffix(name, "client_secret") && !strings.HasPrefix(*text, "{env.") { // the error quotes what stands in braces
+			return fmt.Errorf("%s: a placeholder in it is unknown, unset or empty", name)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -138,12 +184,19 @@ func (i *Issuer) resolve() error {
 	fields := []field{
 		{"url", &i.URL}, {"profile", &i.Profile}, {"keys_url", &i.KeysURL}, {"keys_file", &i.KeysFile}, {"tls_ca", &i.TLSCA},
 	}
-	for name, list := range map[string][]string{"audience": i.Audience, "client_id": i.ClientID, "algorithms": i.Algorithms} {
-		for n := range list {
-			if list[n] == "" {
-				return fmt.Errorf("%s must not be empty", name)
+	if n := i.Introspection; n != nil {
+		fields = append(fields, field{"introspection: client_id", &n.ClientID}, field{"introspection: client_secret", &n.ClientSecret},
+			field{"introspection: private_key", &n.PrivateKey}, field{"introspection: private_key_id", &n.PrivateKeyID})
+	}
+	for _, option := range []struct {
+		name   string
+		values []string
+	}{{"audience", i.Audience}, {"client_id", i.ClientID}, {"algorithms", i.Algorithms}} {
+		for n := range option.values {
+			if option.values[n] == "" {
+				return fmt.Errorf("%s must not be empty: write a value, or leave it out", option.name)
 			}
-			fields = append(fields, field{name, &list[n]})
+			fields = append(fields, field{option.name, &option.values[n]})
 		}
 	}
 	for _, f := range fields {
@@ -151,6 +204,7 @@ func (i *Issuer) resolve() error {
 			return err
 		}
 	}
+	i.resolved = true
 	return nil
 }
 
@@ -167,21 +221,22 @@ func (i *Issuer) check() error {
 	if err := i.checkURL(); err != nil {
 		return err
 	}
-	if len(i.Audience) == 0 {
-		return errors.New(`audience is required: add "audience <value>", as the authorization server puts it into "aud"`)
-	}
 	if len(i.Algorithms) == 0 {
 		i.Algorithms = []string{"RS256"}
 	}
 	for _, algorithm := range i.Algorithms {
 		if !slices.Contains(jwt.Algorithms, algorithm) {
-			return fmt.Errorf("algorithm %q cannot be used: write one of %s", algorithm, strings.Join(jwt.Algorithms, ", "))
+			return fmt.Errorf("algorithms: %q cannot be used: write one of %s", algorithm, strings.Join(jwt.Algorithms, ", "))
 		}
 	}
-	return i.checkTimes()
+	return i.checkFixed()
 }
 
-func (i *Issuer) checkTimes() error {
+// checkFixed judges what no placeholder can change, and sets defaults.
+func (i *Issuer) checkFixed() error {
+	if len(i.Audience) == 0 {
+		return errors.New(`audience is required: add "audience <value>", as the authorization server puts it into "aud"`)
+	}
 	i.skew = DefaultClockSkew
 	if i.ClockSkew != nil {
 		i.skew = time.Duration(*i.ClockSkew)
@@ -190,7 +245,7 @@ func (i *Issuer) checkTimes() error {
 		return fmt.Errorf("clock_skew %s is out of range: write 0s to %s", i.skew, maxClockSkew)
 	}
 	if i.MaxLifetime < 0 {
-		return errors.New("max_lifetime must be positive")
+		return errors.New("max_lifetime must be positive: write a duration such as 1h, or leave it out")
 	}
 	if i.KeysRefresh == 0 {
 		i.KeysRefresh = caddy.Duration(DefaultKeysRefresh)
@@ -232,38 +287,46 @@ func (i *Issuer) checkURL() error {
 			return err
 		}
 	}
-	if i.Profile != ProfileOkta || customServer.MatchString(u.Path) {
+	if !i.isOrgServer() {
 		return nil
 	}
 	if strings.HasSuffix(u.Path, "/") && customServer.MatchString(strings.TrimSuffix(u.Path, "/")) {
 		return fmt.Errorf("issuer %s: Okta's issuers end without a slash: write %s", i.URL, strings.TrimSuffix(i.URL, "/"))
 	}
-	return fmt.Errorf("issuer %s has no /oauth2/{id} path, so it is Okta's org server, whose tokens can only be checked by"+
-		" introspection: write the URL of a custom authorization server, such as %s://%s/oauth2/default", i.URL, u.Scheme, u.Host)
+	switch {
+	case i.Introspection == nil:
+		return fmt.Errorf("issuer %s has no /oauth2/{id} path, so it is Okta's org server, whose tokens can only be checked by"+
+			" introspection: add introspection, or write the URL of a custom authorization server, such as %s://%s/oauth2/default",
+			i.URL, u.Scheme, u.Host)
+	case i.KeysURL != "" || i.KeysFile != "":
+		return fmt.Errorf("issuer %s is Okta's org server, whose tokens are introspected: keys_url and keys_file have no use", i.URL)
+	}
+	return nil
+}
+
+// isOrgServer reports whether the issuer is the org's own authorization server, whose access tokens are for Okta alone
+// to read (OKTA).
+func (i *Issuer) isOrgServer() bool {
+	u, err := url.Parse(i.URL)
+	return i.Profile != ProfileRFC9068 && err == nil && !i.hasPlaceholders() && !customServer.MatchString(u.Path)
 }
 
 // checkScheme parses an absolute URL that keys may be fetched from.
 func (i *Issuer) checkScheme(name, text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, fmt.Errorf("%s %q is not a URL such as https://acme.okta.com/oauth2/default", name, text)
-	}
-	switch {
-	case u.Scheme == "https":
-	case u.Scheme != "http":
-		return nil, fmt.Errorf("%s %s: write https://", name, text)
-	case !i.InsecureHTTP && !loopback(u.Hostname()):
-		return nil, fmt.Errorf("%s %s: write https://; plain http:// is only for loopback addresses, unless insecure_http is set", name, text)
+	u, err := discovery.CheckURL(text, i.InsecureHTTP)
+	if err != nil {
+		return nil, fmt.Errorf("%s%s: %w: write a URL such as https://acme.okta.com/oauth2/default, or insecure_http as well", name, shown(text), err)
 	}
 	return u, nil
 }
 
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
+// shown returns a URL for a message, without the password that it may hold, or nothing when it cannot be told.
+func shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback() && net.ParseIP(host) != nil
+	return " " + u.Redacted()
 }
 
 // readFile returns the content of a configured file, or nothing where none is configured.

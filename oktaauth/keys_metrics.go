@@ -33,7 +33,7 @@ func (c *keysCollector) watch(issuers []*Issuer) {
 	met := make(map[use]bool)
 	sources := make(map[string][]*keyState)
 	for _, i := range issuers {
-		if u := (use{i.URL, i.keys}); !met[u] && i.KeysFile == "" {
+		if u := (use{i.URL, i.keys}); !met[u] && i.keys != nil && i.KeysFile == "" {
 			met[u] = true
 			sources[i.URL] = append(sources[i.URL], i.keys)
 		}

@@ -42,13 +42,13 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 // Authenticate judges the token of the request. A refusal leaves its challenge in the header of the answer.
 func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	h := &p.Handler
-	h.headers.remove(r)
 	caller := principal.Ensure(r)
+	h.headers.remove(r, caller)
 	h.judge(r, caller)
 	if caller.Refusal == nil {
 		return caddyauth.User{ID: caller.Identity.Subject}, true, nil
 	}
-	err := h.challenge.Respond(w, caller.Refusal)
+	err := caller.Challenge.Respond(w, caller.Refusal)
 	if caller.Refusal.Reason.Status() < http.StatusInternalServerError {
 		err = nil // Caddy logs errors of providers at ERROR: they are for what operators have to mend
 	}

@@ -19,10 +19,10 @@ import (
 
 // readChallenge reads the value of WWW-Authenticate as narrowly as RFC 9110 §11.6.1 and RFC 6750 §3 allow: the scheme,
 // one space, and quoted-strings without escapes, each parameter once.
-func readChallenge(text string) (map[string]string, error) {
-	rest, ok := strings.CutPrefix(text, "Bearer ")
+func readChallenge(scheme, text string) (map[string]string, error) {
+	rest, ok := strings.CutPrefix(text, scheme+" ")
 	if !ok {
-		return nil, errors.New("the scheme is not Bearer")
+		return nil, errors.New("the scheme is not " + scheme)
 	}
 	params := make(map[string]string)
 	for {
@@ -57,8 +57,8 @@ func TestReadChallengeIsStrict(t *testing.T) {
 		``, `Bearer`, `bearer realm="a"`, `Bearer realm=a`, `Bearer realm="a`, `Bearer realm="a",error="b"`, `Bearer realm="a", `,
 		`Bearer realm="a", realm="b"`, `Bearer realm="\a"`, "Bearer realm=\"a\n\"", `Bearer Realm="a"`, `Bearer realm="a" error="b"`, `Bearer ="a"`,
 	} {
-		if params, err := readChallenge(text); err == nil {
-			t.Errorf("readChallenge(%q) = %v, want an error", text, params)
+		if params, err := readChallenge("Bearer", text); err == nil {
+			t.Errorf("readChallenge(Bearer, %q) = %v, want an error", text, params)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestRespondSaysWhatTheTableSays(t *testing.T) {
 			if len(challenges) != 1 || len(header) != 2 {
 				t.Fatalf("the header is %v, want one challenge beside Cache-Control", header)
 			}
-			params, parseErr := readChallenge(challenges[0])
+			params, parseErr := readChallenge("Bearer", challenges[0])
 			if parseErr != nil {
 				t.Fatalf("%s: %v", challenges[0], parseErr)
 			}
@@ -152,7 +152,7 @@ func TestRespondRoundsRetryAfterUp(t *testing.T) {
 		1: "1", time.Millisecond: "1", time.Second: "1", time.Second + 1: "2", 1500 * time.Millisecond: "2", 5 * time.Minute: "300",
 		-time.Second: "", 0: "",
 	} {
-		for _, reason := range []deny.Reason{deny.KeysUnavailable, deny.TooManyFailures} {
+		for _, reason := range []deny.Reason{deny.KeysUnavailable, deny.IntrospectionUnavailable, deny.TooManyFailures} {
 			refusal := reason.Because("later")
 			refusal.RetryAfter = after
 			header, _ := respond(deny.Default, refusal)
@@ -247,7 +247,7 @@ func FuzzChallenge(f *testing.F) {
 			}
 			return
 		}
-		got, readErr := readChallenge(challenge)
+		got, readErr := readChallenge("Bearer", challenge)
 		if readErr != nil {
 			t.Fatalf("%s: %v", challenge, readErr)
 		}

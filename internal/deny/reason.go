@@ -10,7 +10,7 @@ import (
 // never reads as success.
 type Reason uint8
 
-// The rows of the table, in the order in which a request can meet them.
+// The rows of the table.
 const (
 	NoCredential Reason = iota
 	OK
@@ -30,7 +30,10 @@ const (
 	NotYetValid
 	WrongType
 	Revoked
+	IntrospectionUnavailable
 	ProofRequired
+	InvalidProof
+	NonceRequired
 	WrongClient
 	InsufficientScope
 	StepUpRequired
@@ -41,12 +44,14 @@ const (
 	reasons // how many there are
 )
 
-// OAuth error codes of RFC 6750 §3.1 and RFC 9470 §3.
+// OAuth error codes of RFC 6750 §3.1, RFC 9470 §3, and RFC 9449 §7.1 and §9.
 const (
 	invalidRequest     = "invalid_request"
 	invalidToken       = "invalid_token"
 	insufficientScope  = "insufficient_scope"
 	insufficientUserAu = "insufficient_user_authentication"
+	invalidProof       = "invalid_dpop_proof"
+	useNonce           = "use_dpop_nonce"
 )
 
 // row is what the world sees of a reason.
@@ -76,8 +81,11 @@ var table = [reasons]row{
 	Expired:        {"expired", http.StatusUnauthorized, true, invalidToken, "The access token expired"},
 	NotYetValid:    {"not_yet_valid", http.StatusUnauthorized, true, invalidToken, "The access token is not valid yet"},
 	WrongType:      {"wrong_type", http.StatusUnauthorized, true, invalidToken, "The token is not an access token for this resource"},
-	Revoked:        {"revoked", http.StatusUnauthorized, true, invalidToken, "The access token was revoked"},
-	ProofRequired:  {"proof_required", http.StatusUnauthorized, true, invalidToken, "The access token is bound to its sender and needs a proof"},
+	Revoked:        {"revoked", http.StatusUnauthorized, true, invalidToken, "The access token is not active"},
+	ProofRequired:  {"proof_required", http.StatusUnauthorized, true, invalidToken, "The access token must be bound to a key that its sender proves to hold"},
+
+	InvalidProof:  {"invalid_proof", http.StatusUnauthorized, true, invalidProof, "The DPoP proof is missing or invalid"},
+	NonceRequired: {"nonce_required", http.StatusUnauthorized, true, useNonce, "The DPoP proof needs the nonce of this answer"},
 
 	InsufficientScope: {"insufficient_scope", http.StatusForbidden, true, insufficientScope, "The access token lacks a required scope"},
 	StepUpRequired:    {"step_up_required", http.StatusUnauthorized, true, insufficientUserAu, "A stronger or more recent authentication is required"},
@@ -90,6 +98,8 @@ var table = [reasons]row{
 	PolicyError:      {"policy_error", http.StatusForbidden, false, "", "The policy could not be evaluated for this request"},
 	AmbiguousPath:    {"ambiguous_path", http.StatusBadRequest, false, "", "The path could be read in more than one way"},
 	KeysUnavailable:  {"keys_unavailable", http.StatusServiceUnavailable, false, "", "The keys of the issuer are not available"},
+
+	IntrospectionUnavailable: {"introspection_unavailable", http.StatusServiceUnavailable, false, "", "The issuer cannot be asked about the token"},
 }
 
 // String returns the reason's code, as metrics, audit lines and placeholders carry it.
@@ -98,8 +108,10 @@ func (r Reason) String() string { return table[r].code }
 // Status returns the HTTP status that answers r, or 0 when the request goes on.
 func (r Reason) Status() int { return table[r].status }
 
-// IsInvalidToken reports whether a token was presented and is no good, whoever presents it.
-func (r Reason) IsInvalidToken() bool { return table[r].oauthError == invalidToken }
+// IsInvalidToken reports whether a token was presented that is no good, or is not the sender's.
+func (r Reason) IsInvalidToken() bool {
+	return table[r].oauthError == invalidToken || r == InvalidProof
+}
 
 // Description returns one sentence for clients and operators. It never holds a value of the request.
 func (r Reason) Description() string { return table[r].description }
@@ -130,7 +142,11 @@ type Refusal struct {
 	ACRValues []string
 	MaxAge    time.Duration
 
-	// RetryAfter is when to try again, for [KeysUnavailable] and [TooManyFailures]. Rounded up to whole seconds.
+	// Nonce is what the next proof has to carry, for [NonceRequired].
+	Nonce string
+
+	// RetryAfter is when to try again, for [KeysUnavailable], [IntrospectionUnavailable] and [TooManyFailures]. Rounded up
+	// to whole seconds.
 	RetryAfter time.Duration
 
 	cause error

@@ -36,6 +36,8 @@ var answers = map[deny.Reason]answer{
 	deny.NotYetValid:       {"not_yet_valid", 401, true, "invalid_token"},
 	deny.Revoked:           {"revoked", 401, true, "invalid_token"},
 	deny.ProofRequired:     {"proof_required", 401, true, "invalid_token"},
+	deny.InvalidProof:      {"invalid_proof", 401, true, "invalid_dpop_proof"},
+	deny.NonceRequired:     {"nonce_required", 401, true, "use_dpop_nonce"},
 	deny.InsufficientScope: {"insufficient_scope", 403, true, "insufficient_scope"},
 	deny.StepUpRequired:    {"step_up_required", 401, true, "insufficient_user_authentication"},
 	deny.WrongClient:       {"wrong_client", 403, false, ""},
@@ -46,6 +48,8 @@ var answers = map[deny.Reason]answer{
 	deny.PolicyError:       {"policy_error", 403, false, ""},
 	deny.AmbiguousPath:     {"ambiguous_path", 400, false, ""},
 	deny.KeysUnavailable:   {"keys_unavailable", 503, false, ""},
+
+	deny.IntrospectionUnavailable: {"introspection_unavailable", 503, false, ""},
 }
 
 func TestTheTableIsClosedAndComplete(t *testing.T) {
@@ -66,7 +70,7 @@ func TestTheTableIsClosedAndComplete(t *testing.T) {
 		if reason.String() != want.code || reason.Status() != want.status {
 			t.Errorf("%d is %q with status %d, want %q with %d", reason, reason, reason.Status(), want.code, want.status)
 		}
-		if got := reason.IsInvalidToken(); got != (want.oauth == "invalid_token") {
+		if got := reason.IsInvalidToken(); got != (want.oauth == "invalid_token" || want.oauth == "invalid_dpop_proof") {
 			t.Errorf("%s: IsInvalidToken() = %t, but its error is %q", reason, got, want.oauth)
 		}
 		codes = append(codes, reason.String())

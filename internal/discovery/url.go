@@ -30,7 +30,7 @@ func CheckURL(raw string, insecureHTTP bool) (*url.URL, error) {
 	case strings.Contains(raw, "#"):
 		return nil, errors.New("a fragment is not allowed in the URL")
 	case u.Scheme == "http" && !insecureHTTP && !loopback(u.Hostname()):
-		return nil, errors.New("http:// is only allowed for loopback addresses: use https://, or add \"insecure_http\"")
+		return nil, errors.New("http:// is only allowed for loopback addresses")
 	}
 	return u, nil
 }

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 var (
@@ -20,6 +21,10 @@ var (
 // shards keep the requests of different keys apart: a power of two well above the number of cores.
 const shards = 64
 
+// clockJump is by how many seconds the clock has to go back before its time counts as new: what was forgotten while it
+// was ahead must not refuse proofs until it is there again.
+const clockJump = 3600
+
 // Replays remembers used proofs for as long as they could be used again (RFC 9449 §11.1). It is safe for concurrent use.
 //
 // It is bounded, forgets nothing early, and refuses what it has no room for. A key may hold as many entries as are
@@ -31,7 +36,11 @@ type Replays struct {
 	seed     maphash.Seed
 	held     atomic.Int64 // entries of all shards
 	swept    atomic.Int64 // the Unix second up to which entries are forgotten
-	shards   [shards]shard
+
+	mu      sync.Mutex   // held to change what follows, about never
+	longest atomic.Int64 // MaxAge of all requests so far: how long proofs are remembered
+	horizon atomic.Int64 // proofs from before this Unix second may be forgotten
+	shards  [shards]shard
 }
 
 // digest is the keyed digest of one use, cut to what no collision is found in.
@@ -72,7 +81,11 @@ func (m *Replays) Use(p *Proof, r Request) error {
 	m.sweep(r.Now.Unix())
 	owner := maphash.String(m.seed, p.Thumbprint)
 	entry := use{m.digest(p), owner}
-	due := p.deadline(r).Unix() + 1
+	longest := m.remember(r)
+	due := p.jws.IssuedAt.Add(longest).Unix() + 1
+	if p.jws.IssuedAt.Unix() < m.horizon.Load() {
+		return ErrReplayed
+	}
 
 	s := &m.shards[owner%shards]
 	s.mu.Lock()
@@ -94,6 +107,26 @@ func (m *Replays) Use(p *Proof, r Request) error {
 	return nil
 }
 
+// remember returns how long proofs are remembered: as long as any request so far would take them, since the next one
+// with the same proof may be judged by other settings. When that becomes longer, what was used before by shorter ones is
+// forgotten already, and cannot be told from what is new.
+func (m *Replays) remember(r Request) time.Duration {
+	if longest := time.Duration(m.longest.Load()); r.MaxAge <= longest {
+		return longest
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	longest := time.Duration(m.longest.Load())
+	if r.MaxAge <= longest {
+		return longest
+	}
+	if longest > 0 {
+		m.horizon.Store(r.Now.Add(-longest).Unix())
+	}
+	m.longest.Store(int64(r.MaxAge))
+	return r.MaxAge
+}
+
 // digest hashes what must be unique: the jti in the context of key and URL (RFC 9449 §11.1). Thumbprints have one
 // length, and there is no space in a URL, so no two of them make the same text.
 func (m *Replays) digest(p *Proof) digest {
@@ -110,7 +143,7 @@ func (m *Replays) digest(p *Proof) digest {
 // than what others have put in: no entry is looked at before it is due.
 func (m *Replays) sweep(now int64) {
 	last := m.swept.Load()
-	if now <= last || !m.swept.CompareAndSwap(last, now) {
+	if now <= last && last-now < clockJump || !m.swept.CompareAndSwap(last, now) {
 		return
 	}
 	for i := range m.shards {
@@ -122,6 +155,9 @@ func (m *Replays) sweep(now int64) {
 func (s *shard) sweep(now int64) (forgotten int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.swept-now >= clockJump {
+		s.swept = now
+	}
 	s.swept = max(s.swept, now)
 	for second, uses := range s.due {
 		if second > now {

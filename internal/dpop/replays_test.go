@@ -100,6 +100,37 @@ func TestReplaysRemembersToTheEndOfTheWindow(t *testing.T) {
 	}
 }
 
+// One URL can be judged by several settings, at once or over a reload: what the shortest took stays used for the longest.
+func TestReplaysRemembersForTheLongestAge(t *testing.T) {
+	m := NewReplays(100)
+	old := used("key", orders, "old", issued)
+	brief := at(issued)
+	brief.MaxAge = time.Second
+	mustUse(t, m, old, brief)
+	later := at(issued.Add(5 * time.Second)) // forgotten by then
+	if err := m.Use(old, later); !errors.Is(err, ErrReplayed) {
+		t.Errorf("Use(a proof that a shorter age took) = %v, want %v", err, ErrReplayed)
+	}
+	mustUse(t, m, used("key", orders, "new", issued.Add(4*time.Second)), later)
+	second := used("key", orders, "second", issued.Add(5*time.Second))
+	brief.Now = issued.Add(5 * time.Second)
+	mustUse(t, m, second, brief)
+	if err := m.Use(second, at(issued.Add(60*time.Second))); !errors.Is(err, ErrReplayed) {
+		t.Errorf("Use(another one) = %v, want %v", err, ErrReplayed)
+	}
+}
+
+// A clock that was ahead for a while does not lock everybody out until its time has come.
+func TestReplaysFollowsAClockThatIsSetBack(t *testing.T) {
+	m := NewReplays(100)
+	ahead := issued.Add(24 * time.Hour)
+	mustUse(t, m, used("key", orders, "1", ahead), at(ahead))
+	mustUse(t, m, used("key", orders, "2", issued), at(issued))
+	if err := m.Use(used("key", orders, "2", issued), at(issued.Add(time.Second))); !errors.Is(err, ErrReplayed) {
+		t.Errorf("Use(a known proof) = %v, want %v", err, ErrReplayed)
+	}
+}
+
 // A request may be slow: its time was taken when the proof was still good, and when it comes to use it, a later
 // request has made the memory forget it.
 func TestReplaysRefusesWhatItCannotKnow(t *testing.T) {

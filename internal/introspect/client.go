@@ -13,7 +13,7 @@ import (
 )
 
 // remembered is how many answers of each kind are kept.
-const remembered = 8192
+const remembered = 32 << 10
 
 // Client introspects tokens of one issuer. It is safe for concurrent use.
 type Client struct {
@@ -36,6 +36,7 @@ type Client struct {
 	ctx     context.Context // ends with Destruct
 	cancel  context.CancelFunc
 	running sync.WaitGroup // calls and discoveries
+	turns   chan struct{}  // one for each call under way
 
 	mu       sync.Mutex // held for a few assignments, never during I/O
 	closed   bool
@@ -74,6 +75,7 @@ func newClient(c Config, transport http.RoundTripper) (*Client, error) {
 		http:         &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		active:       cache.New[*Answer](remembered),
 		inactive:     cache.New[error](remembered),
+		turns:        make(chan struct{}, maxCalls),
 	}
 	client.ctx, client.cancel = context.WithCancel(context.Background())
 	return client, nil
@@ -120,12 +122,12 @@ func (c *Client) ask(d cache.Digest, token string) (*Answer, error) {
 	if a, known, err := c.recall(d); known {
 		return a, err // the call before this one ended just now
 	}
-	began, err := c.admit()
+	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
+	defer cancel()
+	began, err := c.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
-	defer cancel()
 	a, err := c.call(ctx, token)
 	if err = c.settle(began, err); err != nil {
 		a = nil

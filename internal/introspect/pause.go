@@ -1,12 +1,13 @@
 package introspect
 
 import (
+	"context"
 	"errors"
 	"time"
 )
 
 const (
-	// maxCalls is how many calls are under way at most.
+	// maxCalls is how many calls are under way at most. Others wait for their turn, as long as a call may take.
 	maxCalls = 64
 
 	// A failure that would meet other tokens too pauses all calls for firstPause, and for twice as long each time in a
@@ -44,25 +45,47 @@ type traffic struct {
 	cause    error     // of that pause
 }
 
-// admit lets a call begin, which [Client.settle] ends, or tells why it may not.
-func (c *Client) admit() (began time.Time, err error) {
+// admit lets a call begin, which [Client.settle] ends, or tells why it may not. It waits for its turn until ctx ends.
+func (c *Client) admit(ctx context.Context) (began time.Time, err error) {
+	if err := c.refusal(time.Now()); err != nil {
+		return began, err // at once, and not behind the calls that hang
+	}
+	select {
+	case c.turns <- struct{}{}:
+	case <-ctx.Done():
+		return began, unavailable(0, errBusy)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	began = time.Now()
+	if err := c.refused(began); err != nil {
+		<-c.turns
+		return began, err
+	}
+	c.traffic.calls++
+	c.running.Add(1)
+	return began, nil
+}
+
+// refusal tells why no call may begin now.
+func (c *Client) refusal(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused(now)
+}
+
+// refused is refusal for whoever holds the lock.
+func (c *Client) refused(now time.Time) error {
 	t := &c.traffic
 	switch {
 	case c.closed:
-		return began, unavailable(0, errClosed)
-	case began.Before(t.until):
-		return began, unavailable(t.until.Sub(began), t.cause)
+		return unavailable(0, errClosed)
+	case now.Before(t.until):
+		return unavailable(t.until.Sub(now), t.cause)
 	case t.failures > 0 && t.calls > 0: // one call finds out whether the issuer is back
-		return began, unavailable(0, t.cause)
-	case t.calls == maxCalls:
-		return began, unavailable(0, errBusy)
+		return unavailable(0, t.cause)
 	}
-	t.calls++
-	c.running.Add(1)
-	return began, nil
+	return nil
 }
 
 // settle ends a call. An error that is not an answer either becomes an [*Unavailable], and pauses other calls if it
@@ -71,6 +94,7 @@ func (c *Client) settle(began time.Time, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.running.Done()
+	<-c.turns
 	t := &c.traffic
 	t.calls--
 	if c.closed {

@@ -191,31 +191,39 @@ func TestOldCalls(t *testing.T) {
 	})
 }
 
+// A burst of new tokens waits for its turn, as long as a call may take.
 func TestCallsUnderWayAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		i := &issuer{respond: after(time.Second, answers(200, active))}
-		c := open(t, i, nil)
-		var all sync.WaitGroup
-		var busy atomic.Int32
-		for n := range 100 {
-			all.Go(func() {
-				if _, err := c.Introspect(t.Context(), fmt.Sprint("token", n)); errors.Is(err, errBusy) {
-					busy.Add(1)
-				}
-			})
-		}
-		synctest.Wait()
-		begin := time.Now()
-		missing(t, c, "more", "too many calls are under way")
-		if time.Since(begin) != 0 {
-			t.Error("a call above the bound waits")
-		}
-		all.Wait()
-		if n := len(i.calls()); n != 64 || busy.Load() != 36 {
-			t.Errorf("%d calls and %d refusals, want 64 and 36", n, busy.Load())
-		}
-		good(t, c, "later")
-	})
+	for _, tt := range []struct {
+		took       time.Duration
+		good, made int
+	}{
+		{400 * time.Millisecond, 200, 200}, // four rounds
+		{1500 * time.Millisecond, 64, 128}, // the second round has half a second left, and the third none
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			i := &issuer{respond: after(tt.took, answers(200, active))}
+			c := open(t, i, nil)
+			var all sync.WaitGroup
+			var good atomic.Int32
+			for n := range 200 {
+				all.Go(func() {
+					if _, err := c.Introspect(t.Context(), fmt.Sprint("token", n)); err == nil {
+						good.Add(1)
+					} else if u, ok := errors.AsType[*Unavailable](err); !ok || u.RetryAfter < time.Second {
+						t.Errorf("Introspect = %v, want an *Unavailable", err)
+					}
+				})
+			}
+			synctest.Wait()
+			if c.traffic.calls != maxCalls {
+				t.Errorf("%d calls are under way, want %d", c.traffic.calls, maxCalls)
+			}
+			all.Wait()
+			if n := len(i.calls()); n != tt.made || int(good.Load()) != tt.good || len(c.turns) != 0 {
+				t.Errorf("%d calls, %d answers, %d turns taken, want %d, %d and 0", n, good.Load(), len(c.turns), tt.made, tt.good)
+			}
+		})
+	}
 }
 
 // 7662-07 over a network: nobody listens, a call hangs, an answer breaks off.

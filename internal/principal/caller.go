@@ -2,12 +2,14 @@ package principal
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/dpop"
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
 )
 
@@ -34,12 +36,21 @@ type Caller struct {
 	// Policy is the last decision of cel_policy, for placeholders and the access log.
 	Policy Decision
 
-	// Taken are the credentials that were removed from the request, by the source they came from. A later okta_auth
-	// judges them again; nothing else may read them.
-	Taken map[string]string
+	// Taken are the credentials that were found in the request, one of each source. A later okta_auth judges them
+	// again, also those that were removed; nothing else may read them.
+	Taken []*Credential
 
 	// Owned are the names of the identity headers that okta_auth has set on the request, in canonical form.
-	Owned map[string]struct{}
+	Owned []string
+}
+
+// Credential is what a request brought to prove who sends it.
+type Credential struct {
+	Source string // where it was found: a header or a cookie
+	Token  string
+	DPoP   bool        // it came with the scheme DPoP (RFC 9449 §7.1)
+	Proofs []string    // the DPoP header
+	Proven *dpop.Proof // once the proof was found good; it is used up then
 }
 
 // Identity is a verified caller. One value is shared by all requests that carry the same token.
@@ -49,6 +60,15 @@ type Identity struct {
 	// Memo keeps what a reader derived from the claims, such as their form in the policy language, so that it is
 	// derived once per token and not once per request.
 	Memo Memo
+
+	// Headers keeps the identity headers, as they were last written for some configuration.
+	Headers atomic.Pointer[Headers]
+}
+
+// Headers are the values of the identity headers for one identity.
+type Headers struct {
+	For    any      // the configuration that the values are for
+	Values []string // in its order; empty for those that the identity lacks
 }
 
 // Decision is what a policy said, in the words of metrics, audit lines and placeholders.
@@ -76,12 +96,16 @@ func Of(r *http.Request) *Caller {
 	return c
 }
 
-// Ensure returns the caller of r, and attaches an anonymous one, with the placeholders that describe it, where there
-// is none yet.
+// Ensure returns the caller of r, and attaches an anonymous one where there is none yet.
 func Ensure(r *http.Request) *Caller {
 	if c := Of(r); c != nil {
 		return c
 	}
+	return Attach(r)
+}
+
+// Attach gives r an anonymous caller, and the placeholders that describe it.
+func Attach(r *http.Request) *Caller {
 	c := &Caller{Challenge: deny.Default}
 	caddyhttp.SetVar(r.Context(), varKey, c)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

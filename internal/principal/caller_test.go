@@ -114,7 +114,7 @@ func TestNothingPrintsACaller(t *testing.T) {
 	const secret = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.c2lnbmF0dXJl"
 	r, repl := request(t)
 	c := principal.Ensure(r)
-	c.Taken = map[string]string{"header Authorization": secret}
+	c.Taken = []*principal.Credential{{Source: "header Authorization", Token: secret, DPoP: true, Proofs: []string{secret}}}
 	c.Identity = &principal.Identity{Claims: &jwt.Claims{Subject: "ada"}}
 
 	core, logs := observer.New(zapcore.DebugLevel)

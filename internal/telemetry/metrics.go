@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"errors"
+	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +19,7 @@ var (
 	}, []string{"issuer", "reason"})
 	authDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_okta_auth_duration_seconds",
-		Help:    "Time that okta_auth took, by what the cache of verified signatures said: hit, miss, or none without a token.",
+		Help:    "Time that okta_auth took, by what the cache of verified signatures said: hit, miss, or none where it was not asked.",
 		Buckets: prometheus.ExponentialBuckets(1e-6, 4, 11), // 1 µs to 1 s
 	}, []string{"cache"})
 	cacheTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -91,8 +93,41 @@ func (counters AuthCounters) Observe(reason deny.Reason, cache Cache, took time.
 	}
 }
 
-// ObservePolicy counts one decision.
-func ObservePolicy(policy, rule, decision string, took time.Duration) {
-	decisionsTotal.WithLabelValues(policy, rule, decision).Inc()
-	policyDuration.WithLabelValues(policy).Observe(took.Seconds())
+// PolicyCounters count the decisions of one policy.
+type PolicyCounters struct {
+	policy   string
+	duration prometheus.Observer
+	decided  atomic.Pointer[map[outcome]prometheus.Counter] // those that were needed so far; replaced, never changed
+}
+
+// outcome is what a decision is counted by.
+type outcome struct{ rule, decision string }
+
+// NewPolicyCounters returns the counters for a policy, by its name.
+func NewPolicyCounters(policy string) *PolicyCounters {
+	counters := &PolicyCounters{policy: policy, duration: policyDuration.WithLabelValues(policy)}
+	counters.decided.Store(new(map[outcome]prometheus.Counter))
+	return counters
+}
+
+// Observe counts one decision.
+func (counters *PolicyCounters) Observe(rule, decision string, took time.Duration) {
+	counters.counter(outcome{rule, decision}).Inc()
+	counters.duration.Observe(took.Seconds())
+}
+
+func (counters *PolicyCounters) counter(o outcome) prometheus.Counter {
+	known := counters.decided.Load()
+	if counter := (*known)[o]; counter != nil {
+		return counter
+	}
+	// Two requests may do this at once: the one that is lost does it again, and finds the same counter.
+	counter := decisionsTotal.WithLabelValues(counters.policy, o.rule, o.decision)
+	more := maps.Clone(*known)
+	if more == nil {
+		more = make(map[outcome]prometheus.Counter)
+	}
+	more[o] = counter
+	counters.decided.CompareAndSwap(known, &more)
+	return counter
 }

@@ -118,12 +118,13 @@ func TestEveryReasonHasASeries(t *testing.T) {
 	}
 }
 
-func TestObservePolicy(t *testing.T) {
+func TestPolicyCounters(t *testing.T) {
 	registry := registered(t)
 	policy := rand.Text()
-	telemetry.ObservePolicy(policy, "owner", "allow", time.Microsecond)
-	telemetry.ObservePolicy(policy, "", "deny", time.Microsecond)
-	telemetry.ObservePolicy(policy, "owner", "allow", time.Microsecond)
+	counters := telemetry.NewPolicyCounters(policy)
+	counters.Observe("owner", "allow", time.Microsecond)
+	counters.Observe("", "deny", time.Microsecond)
+	telemetry.NewPolicyCounters(policy).Observe("owner", "allow", time.Microsecond) // after a reload
 	got := values(t, registry)
 	for name, want := range map[string]float64{
 		"caddy_cel_policy_decisions_total decision=allow policy=" + policy + " rule=owner": 2,
@@ -140,7 +141,7 @@ func TestObservePolicy(t *testing.T) {
 func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	registry := registered(t)
 	telemetry.NewAuthCounters("").Observe(deny.NoCredential, telemetry.None, 0)
-	telemetry.ObservePolicy("p", "r", "allow", 0)
+	telemetry.NewPolicyCounters("p").Observe("r", "allow", 0)
 	want := map[string]string{
 		"caddy_okta_auth_total":             "issuer reason",
 		"caddy_okta_auth_duration_seconds":  "cache",
