@@ -31,6 +31,9 @@ var answers = map[string]row{
 	"expired":            invalid,
 	"not_yet_valid":      invalid,
 	"proof_required":     invalid,
+	"revoked":            invalid,
+	"invalid_proof":      {401, true, "invalid_dpop_proof"},
+	"nonce_required":     {401, true, "use_dpop_nonce"},
 	"insufficient_scope": {403, true, "insufficient_scope"},
 	"step_up_required":   {401, true, "insufficient_user_authentication"},
 	"wrong_client":       {status: 403},
@@ -38,6 +41,8 @@ var answers = map[string]row{
 	"identity_too_large": {status: 403},
 	"policy_denied":      {status: 403},
 	"keys_unavailable":   {status: 503},
+
+	"introspection_unavailable": {status: 503},
 }
 
 // telling makes a site say in the body why it refused.
@@ -87,6 +92,9 @@ func (g *gateway) expectReason(reason, method, path string, options ...option) a
 		}
 		return a
 	}
+	if offersDPoP(reason, challenges) {
+		challenges = challenges[:1]
+	}
 	if len(challenges) != 1 { // 9110-01
 		g.t.Fatalf("%s %s: challenges %q, want one", method, path, challenges)
 	}
@@ -100,15 +108,23 @@ func (g *gateway) expectReason(reason, method, path string, options ...option) a
 	return a
 }
 
+// offersDPoP reports whether a second challenge, on a line of its own, offers the scheme DPoP: where a credential is
+// missing, or where one of that scheme would help (9110-07, 9449-39 to 9449-41).
+func offersDPoP(reason string, challenges []string) bool {
+	return (reason == "no_credential" || reason == "proof_required") && len(challenges) == 2 && bareDPoP.MatchString(challenges[1])
+}
+
+var bareDPoP = regexp.MustCompile(`^DPoP realm="[^"]+"(, resource_metadata="[^"]+")?, algs="ES256 [A-Za-z0-9 ]+"$`)
+
 var challengeParam = regexp.MustCompile(`^([a-z_]+)="([\x20\x21\x23-\x5B\x5D-\x7E]*)"`)
 
-// parseChallenge reads a Bearer challenge by the letter: each parameter once (6750-22, 9110-04), always a quoted-string
+// parseChallenge reads a Bearer or DPoP challenge by the letter: each parameter once (6750-22, 9110-04), always a quoted-string
 // (9110-05) without escapes (9110-06, 6750-25), scopes separated by one space (6750-23).
 func parseChallenge(t *testing.T, text string) map[string]string {
 	t.Helper()
-	rest, ok := strings.CutPrefix(text, "Bearer ")
-	if !ok {
-		t.Errorf("challenge %q is not Bearer with a parameter", text) // 6750-24
+	scheme, rest, ok := strings.Cut(text, " ")
+	if !ok || scheme != "Bearer" && scheme != "DPoP" {
+		t.Errorf("challenge %q is not of a known scheme, with a parameter", text) // 6750-24
 	}
 	params := make(map[string]string)
 	for {

@@ -13,7 +13,7 @@ import (
 // conformance counts the cases of each RFC (and of Okta's shapes) that a resource server has to answer for.
 var conformance = map[string]int{
 	"6750": 33, "7515": 21, "7517": 7, "7518": 3, "7519": 23, "8725": 17, "9068": 19, "8414": 16, "9470": 16, "9110": 14,
-	"9111": 2, "OKTA": 22,
+	"9111": 2, "9449": 50, "8705": 13, "7662": 20, "9728": 22, "7009": 2, "OKTA": 22,
 }
 
 // untested are the cases without a test, each with its reason.
@@ -25,13 +25,13 @@ var untested = map[string]string{
 	"8725-16": "there is no other endpoint that takes tokens",
 	"9068-06": "encryption cannot be agreed: encrypted tokens are refused",
 	"9068-19": "only the first document that answers 200 is read, so no two can disagree",
-	"9470-09": "DPoP is not accepted yet",
-	"9470-12": "there is no introspection yet",
 	"9470-16": "a rule on amr is a policy of the user's, with acr_values of its own",
-	"9110-07": "there is one challenge, since only one scheme is accepted",
+	"9449-45": "the CORS headers of a site are its own; README says which ones a browser needs",
+	"8705-13": "the gateway proves itself to the issuer by a secret or a signed assertion, never by a certificate",
+	"7662-20": "there is no such option: no answer is used beyond cache_ttl",
+	"9728-13": "resources sign nothing here: there is no jwks_uri",
+	"9728-15": "there is no signed_metadata",
 	"9111-02": "Caddy has no cache of its own that could stand before okta_auth",
-	"OKTA-13": "there is no introspection yet",
-	"OKTA-14": "there is no introspection yet",
 	"OKTA-17": "there is no receiver of events",
 	"OKTA-18": "there is no endpoint for Universal Logout",
 	"OKTA-19": "there is no endpoint for Universal Logout",

@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// mistake is a Caddyfile that must not load, and what the message says. Where at is set, the message names the line of
-// its first occurrence.
+// mistake is a Caddyfile that must not load, and what the message says: also the line, which is that of the first
+// occurrence of at. It is empty where the mistake is not in the text, but in a file or the environment.
 type mistake struct {
 	name, okta, directives string
 	at                     string
@@ -51,6 +51,9 @@ func expectMistakes(t *testing.T, mistakes []mistake) {
 	for _, c := range mistakes {
 		t.Run(c.name, func(t *testing.T) {
 			text := configuration(c.okta, c.directives)
+			if _, err := adapt(text); err != nil != (c.at != "") {
+				t.Errorf("adapting the text = %v", err)
+			}
 			err := validate(text)
 			if err == nil {
 				t.Fatalf("this loads:\n%s", text)
@@ -88,9 +91,9 @@ func TestMistakesInIssuers(t *testing.T) {
 		{"an unknown word in an issuer", issuerWith(audience + "bogus 1"), use, "bogus", []string{`"bogus"`, "audience", "keys_file"}},
 		{"an option of okta_auth in an issuer", issuerWith(audience + "scopes a"), use, "scopes", []string{`"scopes"`, "audience"}},
 		{"an argument of okta", validOkta + "\n }\n okta main {", use, "okta main", []string{"okta"}},
-		{"okta twice", validOkta + "\n }\n okta {\n issuer other " + validURL, use, "", []string{"already set", "one block"}},
-		{"no audience", issuerWith(""), use, "", []string{"issuer main", "audience is required", `add "audience <value>"`}}, // 8725-12
-		{"no block", "issuer main " + validURL, use, "", []string{"audience is required"}},                                  // 8725-12
+		{"okta twice", validOkta + "\n }\n okta {\n issuer other " + validURL, use, "okta {\n issuer other", []string{"already set", "one block"}},
+		{"no audience", issuerWith(""), use, "issuer main", []string{"audience is required", `add "audience <value>"`}}, // 8725-12
+		{"no block", "issuer main " + validURL, use, "issuer main", []string{"audience is required"}},                   // 8725-12
 		{"no URL", "issuer main {\n audience a\n }", use, "issuer main", []string{"issuer <name> <url>"}},
 		{"neither name nor URL", "issuer", use, "issuer", []string{"issuer <name> <url>"}},
 		{"audiences behind the URL", "issuer main " + validURL + " api://default", use, "issuer main", []string{"in the block"}},
@@ -98,46 +101,46 @@ func TestMistakesInIssuers(t *testing.T) {
 		{"audience without value", issuerWith("audience"), use, "audience", []string{"audience", "needs a value"}},
 		{"one empty audience of two", issuerWith(`audience a ""`), use, "audience", []string{"needs a value"}},
 		{"audience twice", issuerWith(audience + "audience b"), use, "audience b", []string{"audience is already set", "one line"}},
-		{"insecure_http twice", issuerWith(audience + "insecure_http\n insecure_http"), use, "", []string{"already set"}},
+		{"insecure_http twice", issuerWith(audience + "insecure_http\n insecure_http"), use, "insecure_http\n}", []string{"already set"}},
 		{"a value of insecure_http", issuerWith(audience + "insecure_http yes"), use, "insecure_http", []string{`"yes"`}},
 		{"two profiles", issuerWith(audience + "profile okta rfc9068"), use, "profile", []string{`"rfc9068"`, "one option per line"}},
-		{"a name twice", validOkta + "\n" + validOkta, use, "", []string{"main is already declared"}},
+		{"a name twice", validOkta + "\n " + strings.Replace(validOkta, "main", "main ", 1), use, "main  ", []string{"main is already declared"}},
 		{"a name with a digit first", "issuer 1st " + validURL, use, "1st", []string{`"1st"`, "a letter followed by"}},
 		{"a name with a dot", "issuer a.b " + validURL, use, "a.b", []string{`"a.b"`, "a letter followed by"}},
 		{"a name that is a URL", "issuer " + validURL + " main", use, "issuer https", []string{"a letter followed by"}},
-		{"HS256", issuerWith(audience + "algorithms HS256"), use, "", []string{`"HS256"`, "RS256", "EdDSA"}},
-		{"none", issuerWith(audience + "algorithms none"), use, "", []string{`"none"`, "RS256"}}, // 8414-15
-		{"an unknown algorithm", issuerWith(audience + "algorithms RS256 rs512"), use, "", []string{`"rs512"`, "RS512"}},
-		{"an unknown profile", issuerWith(audience + "profile auth0"), use, "", []string{`"auth0"`, "okta or rfc9068"}},
-		{"the admin console", "issuer main https://acme-admin.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"admin console", "write https://acme.okta.com/oauth2/default"}},
-		{"the admin console of a preview", "issuer main https://acme-admin.oktapreview.com/oauth2/default {\n audience a\n }", use, "", []string{"write https://acme.oktapreview.com/oauth2/default"}},
-		{"the admin console in capitals", "issuer main https://Acme-ADMIN.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"write https://Acme.okta.com/oauth2/default"}},
-		{"the admin console of a branch of service", "issuer main https://acme-admin.okta.mil/oauth2/default {\n audience a\n }", use, "", []string{"write https://acme.okta.mil/oauth2/default"}},
-		{"the org server", "issuer main https://acme.okta.com {\n audience a\n }", use, "", []string{"/oauth2/{id}", "org server", "introspection", "https://acme.okta.com/oauth2/default"}}, // OKTA-02
-		{"the org server with a slash", "issuer main https://acme.okta.com/ {\n audience a\n }", use, "", []string{"org server"}},
-		{"the path of an endpoint", "issuer main " + validURL + "/v1/keys {\n audience a\n }", use, "", []string{"/oauth2/{id}"}},
-		{"a slash at the end", "issuer main " + validURL + "/ {\n audience a\n }", use, "", []string{"without a slash", "write " + validURL}},
-		{"a query", "issuer main " + validURL + "?a=1 {\n audience a\n }", use, "", []string{"no query"}},                                    // 8414-08
-		{"a fragment", "issuer main " + validURL + "#a {\n audience a\n }", use, "", []string{"no fragment"}},                                // 8414-08
-		{"http", "issuer main http://acme.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"write https://", "insecure_http"}}, // 8414-07
-		{"another scheme", "issuer main ftp://acme.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"write https://"}},
-		{"no scheme", "issuer main acme.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"is not a URL such as https://"}},
-		{"a password", "issuer main https://a:b@acme.okta.com/oauth2/default {\n audience a\n }", use, "", []string{"is not a URL such as https://"}},
-		{"keys_url with http", issuerWith(audience + "keys_url http://acme.okta.com/keys"), use, "", []string{"keys_url", "write https://"}}, // 8414-07
-		{"keys_url without host", issuerWith(audience + "keys_url /keys"), use, "", []string{"keys_url", "is not a URL"}},
-		{"keys_url and keys_file", issuerWith(audience + "keys_url https://a.example/k\n keys_file k.json"), use, "", []string{"exclude each other", "remove one"}},
+		{"HS256", issuerWith(audience + "algorithms HS256"), use, "algorithms", []string{`"HS256"`, "RS256", "EdDSA"}},
+		{"none", issuerWith(audience + "algorithms none"), use, "algorithms", []string{`"none"`, "RS256"}}, // 8414-15
+		{"an unknown algorithm", issuerWith(audience + "algorithms RS256 rs512"), use, "algorithms", []string{`"rs512"`, "RS512"}},
+		{"an unknown profile", issuerWith(audience + "profile auth0"), use, "profile", []string{`"auth0"`, "okta or rfc9068"}},
+		{"the admin console", "issuer main https://acme-admin.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"admin console", "write https://acme.okta.com/oauth2/default"}},
+		{"the admin console of a preview", "issuer main https://acme-admin.oktapreview.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write https://acme.oktapreview.com/oauth2/default"}},
+		{"the admin console in capitals", "issuer main https://Acme-ADMIN.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write https://Acme.okta.com/oauth2/default"}},
+		{"the admin console of a branch of service", "issuer main https://acme-admin.okta.mil/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write https://acme.okta.mil/oauth2/default"}},
+		{"the org server", "issuer main https://acme.okta.com {\n audience a\n }", use, "issuer main", []string{"/oauth2/{id}", "org server", "introspection", "https://acme.okta.com/oauth2/default"}}, // OKTA-02
+		{"the org server with a slash", "issuer main https://acme.okta.com/ {\n audience a\n }", use, "issuer main", []string{"org server"}},
+		{"the path of an endpoint", "issuer main " + validURL + "/v1/keys {\n audience a\n }", use, "issuer main", []string{"/oauth2/{id}"}},
+		{"a slash at the end", "issuer main " + validURL + "/ {\n audience a\n }", use, "issuer main", []string{"without a slash", "write " + validURL}},
+		{"a query", "issuer main " + validURL + "?a=1 {\n audience a\n }", use, "issuer main", []string{"no query"}},                                                  // 8414-08
+		{"a fragment", "issuer main " + validURL + "#a {\n audience a\n }", use, "issuer main", []string{"a fragment is not allowed"}},                                // 8414-08
+		{"http", "issuer main http://acme.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write a URL such as https://", "insecure_http"}}, // 8414-07
+		{"another scheme", "issuer main ftp://acme.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write a URL such as https://"}},
+		{"no scheme", "issuer main acme.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write a URL such as https://"}},
+		{"a password", "issuer main https://a:b@acme.okta.com/oauth2/default {\n audience a\n }", use, "issuer main", []string{"write a URL such as https://"}},
+		{"keys_url with http", issuerWith(audience + "keys_url http://acme.okta.com/keys"), use, "keys_url", []string{"keys_url", "write a URL such as https://"}}, // 8414-07
+		{"keys_url without host", issuerWith(audience + "keys_url /keys"), use, "keys_url", []string{"keys_url", "write a URL such as"}},
+		{"keys_url and keys_file", issuerWith(audience + "keys_url https://a.example/k\n keys_file k.json"), use, "keys_file", []string{"exclude each other", "remove one"}},
 		{"a keys_file that is not there", issuerWith(audience + "keys_file /no/such/file"), use, "", []string{"keys_file", "/no/such/file"}},
 		{"an empty keys_file", issuerWith(audience + "keys_file " + empty), use, "", []string{"keys_file", "is empty"}},
 		{"a keys_file without keys", issuerWith(audience + "keys_file credential_test.go"), use, "", []string{"JSON"}},
 		{"a tls_ca that is not there", issuerWith(audience + "tls_ca /no/such/file"), use, "", []string{"tls_ca", "/no/such/file"}},
 		{"a tls_ca without certificates", issuerWith(audience + "tls_ca credential_test.go"), use, "", []string{"tls_ca", "no PEM certificate"}},
-		{"a large clock_skew", issuerWith(audience + "clock_skew 6m"), use, "", []string{"clock_skew 6m0s is out of range", "0s to 5m0s"}}, // 7519-12
+		{"a large clock_skew", issuerWith(audience + "clock_skew 6m"), use, "clock_skew", []string{"clock_skew 6m0s is out of range", "0s to 5m0s"}}, // 7519-12
 		{"a negative clock_skew", issuerWith(audience + "clock_skew -1s"), use, "clock_skew", []string{"clock_skew", "such as 30s"}},
 		{"clock_skew without unit", issuerWith(audience + "clock_skew 30"), use, "clock_skew", []string{"such as 30s"}},
 		{"clock_skew without value", issuerWith(audience + "clock_skew"), use, "clock_skew", []string{"needs a duration"}},
 		{"max_lifetime zero", issuerWith(audience + "max_lifetime 0s"), use, "max_lifetime", []string{"must not be zero"}},
-		{"a short keys_refresh", issuerWith(audience + "keys_refresh 59s"), use, "", []string{"keys_refresh 59s", "1m0s or more"}},
-		{"a short keys_max_stale", issuerWith(audience + "keys_max_stale 30m"), use, "", []string{"keys_max_stale", "shorter than keys_refresh: write 1h0m0s or more"}},
+		{"a short keys_refresh", issuerWith(audience + "keys_refresh 59s"), use, "keys_refresh", []string{"keys_refresh 59s", "1m0s or more"}},
+		{"a short keys_max_stale", issuerWith(audience + "keys_max_stale 30m"), use, "keys_max_stale", []string{"keys_max_stale", "shorter than keys_refresh: write 1h0m0s or more"}},
 		{"a variable that is not set", issuerWith("audience {env.OKTA_TEST_UNSET}"), use, "", []string{"audience", "OKTA_TEST_UNSET"}},
 		{"a variable that is empty", issuerWith("audience {env.OKTA_TEST_EMPTY}"), use, "", []string{"audience", "OKTA_TEST_EMPTY"}},
 		{"an issuer from a variable that is not set", "issuer main {env.OKTA_TEST_UNSET} {\n audience a\n }", use, "", []string{"url", "OKTA_TEST_UNSET"}},
@@ -157,54 +160,54 @@ func TestMistakesInOktaAuth(t *testing.T) {
 		{"an unknown word", validOkta, auth("bogus 1"), "bogus", []string{`"bogus"`, "audience", "scopes"}},
 		{"an option of an issuer", validOkta, auth("clock_skew 1s"), "clock_skew", []string{`"clock_skew"`}},
 		{"no issuer", validOkta, "okta_auth", "okta_auth", []string{"okta_auth <issuer name>", "okta_auth <issuer url> <audience>"}},
-		{"no issuer in a block", validOkta, "okta_auth {\n scopes a\n }", "", []string{"okta_auth <issuer name>"}},
-		{"an issuer that is not declared", validOkta, "okta_auth maim", "", []string{`"maim" is not declared`, "declared are main"}},
-		{"an issuer where none is declared", "", "okta_auth main", "", []string{`"main" is not declared`, "global okta option"}},
+		{"no issuer in a block", validOkta, "okta_auth {\n scopes a\n }", "okta_auth {", []string{"okta_auth <issuer name>"}},
+		{"an issuer that is not declared", validOkta, "okta_auth maim", "okta_auth maim", []string{`"maim" is not declared`, "did you mean main?"}},
+		{"an issuer where none is declared", "", "okta_auth main", "okta_auth main", []string{`"main" is not declared`, "global okta option"}},
 		{"a URL without audience", "", "okta_auth " + validURL, "okta_auth", []string{"needs an audience", "okta_auth <issuer url> <audience>"}},
 		{"an audience before the URL", "", "okta_auth default " + validURL, "okta_auth", []string{"a URL comes first"}},
-		{"the issuer in two places", validOkta, auth("issuer main"), "", []string{"already set", "not in both"}},
-		{"a URL and a name", validOkta, "okta_auth " + validURL + " api://default {\n issuer main\n }", "", []string{"already set"}},
-		{"one name twice", validOkta, "okta_auth main main", "", []string{"two of the issuers have the URL"}},
-		{"two issuers of one URL", two, "okta_auth main second", "", []string{"two of the issuers have the URL " + validURL, "could not choose"}},
-		{"the org server in place", "", "okta_auth https://acme.okta.com api://default", "", []string{"org server", "/oauth2/default"}},
+		{"the issuer in two places", validOkta, auth("issuer main"), "issuer main\n}", []string{"already set", "not in both"}},
+		{"a URL and a name", validOkta, "okta_auth " + validURL + " api://default {\n issuer main\n }", "issuer main\n }", []string{"already set"}},
+		{"one name twice", validOkta, "okta_auth main main", "okta_auth main main", []string{"two of the issuers have the URL"}},
+		{"two issuers of one URL", two, "okta_auth main second", "okta_auth main second", []string{"two of the issuers have the URL " + validURL, "could not choose"}},
+		{"the org server in place", "", "okta_auth https://acme.okta.com api://default", "okta_auth https", []string{"org server", "/oauth2/default"}},
 		{"an environment variable in place", "", "okta_auth {env.OKTA_ISSUER} api://default", "okta_auth", []string{"{env.OKTA_ISSUER}"}},
-		{"an audience that the issuer lacks", validOkta, auth("audience api://other"), "", []string{"api://other", "it has api://default"}},
-		{"one audience that the issuer lacks", validOkta, auth("audience api://default api://other"), "", []string{"api://other", "it has api://default"}},
+		{"an audience that the issuer lacks", validOkta, auth("audience api://other"), "audience api://other", []string{"api://other", "it has api://default"}},
+		{"one audience that the issuer lacks", validOkta, auth("audience api://default api://other"), "audience api://default api", []string{"api://other", "it has api://default"}},
 		{"scopes without value", validOkta, auth("scopes"), "scopes", []string{"scopes needs a value"}},
 		{"an empty scope", validOkta, auth(`scopes ""`), "scopes", []string{"scopes needs a value"}},
-		{"a scope with a quote", validOkta, auth("scopes `a\"b`"), "", []string{"scopes", "WWW-Authenticate"}}, // 6750-23
-		{"a scope with a space", validOkta, auth(`scopes "a b"`), "", []string{"scopes", "WWW-Authenticate"}},  // 6750-23
-		{"an acr value with non-ASCII", validOkta, auth("acr_values phré"), "", []string{"acr_values"}},
+		{"a scope with a quote", validOkta, auth("scopes `a\"b`"), "scopes", []string{"scopes", "WWW-Authenticate"}}, // 6750-23
+		{"a scope with a space", validOkta, auth(`scopes "a b"`), "scopes", []string{"scopes", "WWW-Authenticate"}},  // 6750-23
+		{"an acr value with non-ASCII", validOkta, auth("acr_values phré"), "acr_values", []string{"acr_values"}},
 		{"scopes twice", validOkta, auth("scopes a\n scopes b"), "scopes b", []string{"scopes is already set"}},
 		{"max_age zero", validOkta, auth("max_age 0s"), "max_age", []string{"must not be zero"}},
-		{"max_age below a second", validOkta, auth("max_age 500ms"), "", []string{"max_age 500ms", "whole seconds"}}, // 9470-02
+		{"max_age below a second", validOkta, auth("max_age 500ms"), "max_age", []string{"max_age 500ms", "whole seconds"}}, // 9470-02
 		{"max_age negative", validOkta, auth("max_age -5m"), "max_age", []string{"such as 30s"}},
 		{"two values of max_age", validOkta, auth("max_age 5m 6m"), "max_age", []string{`"6m"`}},
 		{"token without value", validOkta, auth("token"), "token", []string{"token header <name> [<scheme>], or token cookie <name>"}},
 		{"token from the query", validOkta, auth("token query access_token"), "token", []string{"token header <name>"}}, // 6750-12
 		{"two cookies", validOkta, auth("token cookie a b"), "token", []string{"token cookie <name>"}},
-		{"Authorization without scheme", validOkta, auth("token header Authorization"), "", []string{"needs a scheme", "header Authorization Bearer"}},
-		{"the header Cookie", validOkta, auth("token header Cookie"), "", []string{"cookie <name>"}},
-		{"a header with a space", validOkta, auth(`token header "X Y"`), "", []string{`"X Y"`, "header"}},
-		{"a cookie with a semicolon", validOkta, auth(`token cookie "a;b"`), "", []string{`"a;b"`, "cookie"}},
-		{"a scheme with a space", validOkta, auth(`token header X-T "a b"`), "", []string{`"a b"`, "scheme"}},
+		{"Authorization without scheme", validOkta, auth("token header Authorization"), "token", []string{"needs a scheme", "header Authorization Bearer"}},
+		{"the header Cookie", validOkta, auth("token header Cookie"), "token", []string{"cookie <name>"}},
+		{"a header with a space", validOkta, auth(`token header "X Y"`), "token", []string{`"X Y"`, "header"}},
+		{"a cookie with a semicolon", validOkta, auth(`token cookie "a;b"`), "token", []string{`"a;b"`, "cookie"}},
+		{"a scheme with a space", validOkta, auth(`token header X-T "a b"`), "token", []string{`"a b"`, "scheme"}},
 		{"a value of optional", validOkta, auth("optional true"), "optional", []string{`"true"`}},
 		{"a value of keep_token", validOkta, auth("keep_token on"), "keep_token", []string{`"on"`}},
-		{"another word for cors_preflight", validOkta, auth("cors_preflight allow"), "", []string{`"allow"`, "write pass"}},
+		{"another word for cors_preflight", validOkta, auth("cors_preflight allow"), "cors_preflight", []string{`"allow"`, "write pass"}},
 		{"an empty realm", validOkta, auth(`realm ""`), "realm", []string{"realm needs a value"}},
-		{"a realm with a quote", validOkta, auth("realm `a\"b`"), "", []string{"realm"}},        // 9110-06
-		{"a realm with a line break", validOkta, auth("realm \"a\nb\""), "", []string{"realm"}}, // 6750-25
+		{"a realm with a quote", validOkta, auth("realm `a\"b`"), "realm", []string{"realm"}},        // 9110-06
+		{"a realm with a line break", validOkta, auth("realm \"a\nb\""), "realm", []string{"realm"}}, // 6750-25
 		{"another word for headers", validOkta, auth("headers off"), "headers", []string{`"off"`, "headers none"}},
 		{"headers without block", validOkta, auth("headers"), "headers", []string{"headers none"}},
-		{"an empty block of headers", validOkta, auth("headers {\n}"), "", []string{"headers none"}},
+		{"an empty block of headers", validOkta, auth("headers {\n}"), "headers", []string{"headers none"}},
 		{"none and a block", validOkta, auth("headers none {\n X-A a\n}"), "headers", []string{`"{"`}},
 		{"a header without claim", validOkta, auth("headers {\n X-A\n}"), "X-A", []string{"X-A", "<name> <claim>"}},
 		{"a header with two claims", validOkta, auth("headers {\n X-A a b\n}"), "X-A", []string{"<name> <claim>"}},
-		{"a header twice", validOkta, auth("headers {\n X-A a\n x-a b\n}"), "", []string{"X-A occurs twice"}},
-		{"a header with an underscore", validOkta, auth("headers {\n X_A a\n}"), "", []string{`"X_A"`, "letters, digits and -"}},
-		{"a header with a dot", validOkta, auth("headers {\n X.A a\n}"), "", []string{`"X.A"`, "letters, digits and -"}},
-		{"a header that is a credential", validOkta, auth("headers {\n Authorization a\n}"), "", []string{"Authorization", "meaning of its own"}},
-		{"a header that steers the connection", validOkta, auth("headers {\n transfer-encoding a\n}"), "", []string{"Transfer-Encoding"}},
+		{"a header twice", validOkta, auth("headers {\n X-A a\n x-a b\n}"), "headers", []string{"X-A occurs twice"}},
+		{"a header with an underscore", validOkta, auth("headers {\n X_A a\n}"), "headers", []string{`"X_A"`, "letters, digits and -"}},
+		{"a header with a dot", validOkta, auth("headers {\n X.A a\n}"), "headers", []string{`"X.A"`, "letters, digits and -"}},
+		{"a header that is a credential", validOkta, auth("headers {\n Authorization a\n}"), "headers", []string{"Authorization", "meaning of its own"}},
+		{"a header that steers the connection", validOkta, auth("headers {\n transfer-encoding a\n}"), "headers", []string{"Transfer-Encoding"}},
 	})
 }
 
@@ -233,10 +236,10 @@ func TestMistakesInCELPolicy(t *testing.T) {
 		{"a path with dots", validOkta, policy("allow a /a/../b `true`"), "allow a", []string{"dot segment"}},
 		{"a parameter with a dash", validOkta, policy("allow a /x/{user-id} `true`"), "allow a", []string{"{user-id}", "letters, digits and _"}},
 		{"an unknown word in step_up", validOkta, policy("step_up a {\n acr phr\n}"), "acr phr", []string{`"acr"`, "acr_values"}},
-		{"a step_up that demands nothing", validOkta, policy("step_up a {\n when `true`\n}"), "", []string{"acr_values or max_age"}},
-		{"max_age of a fraction in step_up", validOkta, policy("step_up a {\n max_age 1500ms\n}"), "", []string{"whole seconds"}},
+		{"a step_up that demands nothing", validOkta, policy("step_up a {\n when `true`\n}"), "step_up", []string{"acr_values or max_age"}},
+		{"max_age of a fraction in step_up", validOkta, policy("step_up a {\n max_age 1500ms\n}"), "step_up", []string{"whole seconds"}},
 		{"a value of report_only", validOkta, policy("report_only yes\n allow a `true`"), "report_only", []string{`"yes"`}},
-		{"a block behind the short form", validOkta, "okta_auth main\n cel_policy `true` {\n name a\n}", "", []string{"no block"}},
+		{"a block behind the short form", validOkta, "okta_auth main\n cel_policy `true` {\n name a\n}", "name a", []string{"no block"}},
 		{"two expressions", validOkta, "okta_auth main\n cel_policy `true` `false`", "cel_policy", []string{"backticks"}},
 	})
 }

@@ -33,7 +33,7 @@ func TestTheAuthorizationHeaderHoldsOneBearerToken(t *testing.T) {
 		{"an empty header", "no_credential", one("")},                                                           // 6750-04
 		{"Basic", "no_credential", one("Basic YTpi")},                                                           // 6750-05
 		{"an unknown scheme", "no_credential", one("Token " + token)},                                           // 6750-05
-		{"DPoP", "no_credential", one("DPoP " + token)},                                                         // 6750-05
+		{"DPoP", "wrong_type", one("DPoP " + token)},                                                            // 9449-33
 		{"a scheme that begins alike", "no_credential", one("Bearer2 " + token)},                                // 6750-05
 		{"a scheme that is shorter", "no_credential", one("Beare " + token)},                                    // 6750-05
 		{"the token alone", "no_credential", one(token)},                                                        // 6750-05

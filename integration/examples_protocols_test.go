@@ -14,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,22 +31,12 @@ import (
 
 // speak puts a backend of another protocol in the place of the echo at an address.
 func (e *example) speak(address, protocol string) error {
-	if !slices.Contains(slices.Collect(maps.Values(e.backends)), address) {
-		return fmt.Errorf("the configuration has no backend %s", address)
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"Caddyfile", "config.json"} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
-		text = bytes.ReplaceAll(text, []byte(address), []byte(listener.Addr().String()))
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			return err
-		}
+	if err := e.replaceBackend(address, listener.Addr().String()); err != nil {
+		return err
 	}
 	if protocol == "grpc" {
 		server := grpc.NewServer(grpc.UnknownServiceHandler(answerGRPC))
@@ -56,6 +48,51 @@ func (e *example) speak(address, protocol string) error {
 	go server.Serve(listener) //nolint:errcheck // it ends with Close
 	e.t.Cleanup(func() { _ = server.Close() })
 	return nil
+}
+
+// replaceBackend lets the configuration dial another address in the place of a backend's.
+func (e *example) replaceBackend(address, by string) error {
+	if !slices.Contains(slices.Collect(maps.Values(e.backends)), address) {
+		return fmt.Errorf("the configuration has no backend %s", address)
+	}
+	for _, name := range []string{"Caddyfile", "config.json"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		if err := os.WriteFile(name, bytes.ReplaceAll(text, []byte(address), []byte(by)), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runProgram builds the program in a folder of the example, and runs it in the place of the echo at an address. The
+// program takes -listen, and its first line ends with the address that it listens on.
+func (e *example) runProgram(address, folder string) error {
+	program := filepath.Join(e.t.TempDir(), "program")
+	build := exec.CommandContext(e.t.Context(), "go", "build", "-o", program, ".")
+	build.Dir = filepath.Join(e.from, folder)
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, output)
+	}
+	run := exec.Command(program, "-listen", "127.0.0.1:0")
+	output, err := run.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := run.Start(); err != nil {
+		return err
+	}
+	e.t.Cleanup(func() {
+		_ = run.Process.Kill()
+		_ = run.Wait()
+	})
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("the program does not say where it listens: %w", err)
+	}
+	return e.replaceBackend(address, strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]))
 }
 
 // answerGRPC answers any method, one message for each, with the user that the gateway told it about. gRPC's health

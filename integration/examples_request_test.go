@@ -18,6 +18,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-okta/caddy-okta/internal/oktatest"
 )
 
 // scriptRequest is one request, and what is expected of it.
@@ -26,7 +28,11 @@ type scriptRequest struct {
 	command                    []string // of caddy, instead of a request
 	method, path               string
 	token, cookie, cookieToken string
-	host, port, from, file     string
+	host, port, from           string
+	file, json                 string // bodies
+	certificate                string // of the client
+	peer                       string // where the connection comes from
+	key, proof                 string // of the DPoP proof, and how it is made: "", "nonce" or "again"
 	headers                    [][2]string
 	times                      int
 	status, otherwise, hours   string // hours: "8-18 Europe/Berlin"
@@ -63,6 +69,17 @@ func (q *scriptRequest) parse(words []string) error {
 			q.from = value
 		case "send":
 			q.file = value
+		case "json":
+			q.json = value
+		case "certificate":
+			q.certificate = value
+		case "peer":
+			q.peer = value
+		case "proof":
+			q.key = value
+			if len(words) > 0 && (words[0] == "nonce" || words[0] == "again") {
+				q.proof, words = words[0], words[1:]
+			}
 		case "with":
 			name, text, ok := strings.Cut(value, ": ")
 			if !ok {
@@ -83,6 +100,12 @@ func (q *scriptRequest) parse(words []string) error {
 		default:
 			return fmt.Errorf("unknown option %q", option)
 		}
+	}
+	if q.key != "" && q.token == "" {
+		return errors.New("a proof is for a token: write as <token>")
+	}
+	if (q.key != "" || q.certificate != "" || q.peer != "") && (q.method == "GRPC" || q.method == "WEBSOCKET") {
+		return fmt.Errorf("proof, certificate and peer are not for %s", q.method)
 	}
 	return q.parseResult(words)
 }
@@ -168,20 +191,27 @@ func (q *scriptRequest) wanted(now time.Time) string {
 // dialer reaches every host name on loopback, by its port.
 type dialer struct{ *example }
 
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (e *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	to, ok := d.ports[port]
+	to, ok := e.ports[port]
 	if !ok {
-		if address != d.admin {
+		if address != e.admin {
 			return nil, fmt.Errorf("the example does not listen on port %s", port)
 		}
 		to = address
 	}
-	return new(net.Dialer).DialContext(ctx, network, to)
+	var d net.Dialer
+	if peer, ok := ctx.Value(peerKey{}).(string); ok {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(peer)}
+	}
+	return d.DialContext(ctx, network, to)
 }
+
+// peerKey is the key of the address that a connection comes from, in the context of its request.
+type peerKey struct{}
 
 // url returns where the request goes.
 func (q *scriptRequest) url(e *example) (scheme, host string) {
@@ -213,8 +243,12 @@ func (q *scriptRequest) send(e *example) (*scriptAnswer, error) {
 	if q.from != "" {
 		header.Set("X-Forwarded-For", q.from)
 	}
+	scheme := "Bearer "
+	if q.key != "" {
+		scheme = "DPoP "
+	}
 	for _, credential := range []struct{ token, name, prefix string }{
-		{q.token, "Authorization", "Bearer "}, {q.cookieToken, "Cookie", q.cookie + "="},
+		{q.token, "Authorization", scheme}, {q.cookieToken, "Cookie", q.cookie + "="},
 	} {
 		if credential.token == "" {
 			continue
@@ -225,6 +259,9 @@ func (q *scriptRequest) send(e *example) (*scriptAnswer, error) {
 		}
 		header.Set(credential.name, credential.prefix+token)
 	}
+	if q.key != "" {
+		header.Set("DPoP", q.prove(e))
+	}
 	switch q.method {
 	case "GRPC":
 		return q.sendGRPC(e, header)
@@ -232,6 +269,19 @@ func (q *scriptRequest) send(e *example) (*scriptAnswer, error) {
 		return q.sendWebSocket(e, header)
 	}
 	return q.sendHTTP(e, header)
+}
+
+// prove returns the proof of the request (RFC 9449 §4.2).
+func (q *scriptRequest) prove(e *example) string {
+	if q.proof != "again" {
+		scheme, host := q.url(e)
+		options := []oktatest.Option{oktatest.ForToken(e.tokens[q.token])}
+		if q.proof == "nonce" {
+			options = append(options, oktatest.Nonce(e.clients.nonce))
+		}
+		e.clients.proofs[q.key] = oktatest.Proof(e.clients.key(q.key), q.method, scheme+"://"+host+q.path, options...)
+	}
+	return e.clients.proofs[q.key]
 }
 
 // runCommand runs a command of caddy, without a process of its own.
@@ -261,6 +311,10 @@ func (q *scriptRequest) runCommand(e *example) (*scriptAnswer, error) {
 
 func (q *scriptRequest) sendHTTP(e *example, header http.Header) (*scriptAnswer, error) {
 	var body io.Reader
+	if q.json != "" {
+		body = strings.NewReader(q.json)
+		header.Set("Content-Type", "application/json")
+	}
 	if q.file != "" {
 		file, err := os.Open(q.file)
 		if err != nil {
@@ -273,16 +327,27 @@ func (q *scriptRequest) sendHTTP(e *example, header http.Header) (*scriptAnswer,
 		}
 	}
 	scheme, host := q.url(e)
-	r, err := http.NewRequestWithContext(e.t.Context(), q.method, scheme+"://"+host+q.path, body)
+	ctx := e.t.Context()
+	if q.peer != "" {
+		ctx = context.WithValue(ctx, peerKey{}, q.peer)
+	}
+	r, err := http.NewRequestWithContext(ctx, q.method, scheme+"://"+host+q.path, body)
 	if err != nil {
 		return nil, err
 	}
 	r.Header = header
-	resp, err := e.client.Do(r)
+	client := e.client
+	if q.certificate != "" {
+		client = e.newClient(e.certificate(q.certificate))
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if nonce := resp.Header.Get("DPoP-Nonce"); nonce != "" {
+		e.clients.nonce = nonce
+	}
 	text, err := io.ReadAll(resp.Body)
 	a := &scriptAnswer{status: strconv.Itoa(resp.StatusCode), header: resp.Header, body: string(text)}
 	if err == nil && resp.Header.Get("X-Backend") != "" && q.method != http.MethodHead {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -37,14 +38,17 @@ import (
 type example struct {
 	t        *testing.T
 	name     string
+	from     string // the folder that is copied
 	dir      string
 	issuers  map[string]*oktatest.Server // by the name in the configuration, or the first label of the host
 	backends map[string]string           // addresses, by what the configuration dials
 	tokens   map[string]string
+	clients  clientKeys
 	texts    *strings.Replacer
 	ports    map[string]string // addresses, by the port in the configuration
 	admin    string
-	audit    string // a file with every audit line
+	audit    string     // a file with every audit line
+	ca       *authority // of clients; nil: they sign their certificates themselves
 	roots    *x509.CertPool
 	pair     map[string]any
 	client   *http.Client
@@ -59,17 +63,24 @@ func newExample(t *testing.T, name string) *example {
 	e := &example{
 		t: t, name: name, dir: t.TempDir(), admin: freeAddress(t), issuers: make(map[string]*oktatest.Server),
 		backends: make(map[string]string), tokens: make(map[string]string), ports: make(map[string]string),
+		clients: clientKeys{
+			keys: make(map[string]*oktatest.Key), certificates: make(map[string]tls.Certificate), proofs: make(map[string]string),
+		},
 	}
 	e.audit = filepath.Join(e.dir, "check-audit.json")
-	committed := filepath.Join("..", "examples", name)
-	config, err := configOf(committed)
+	var err error
+	if e.from, err = filepath.Abs(filepath.Join("..", "examples", name)); err != nil {
+		t.Fatal(err)
+	}
+	config, err := configOf(e.from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	replaced := e.startServers(config)
 	e.texts = strings.NewReplacer(append(replaced, "/var/log/caddy/", filepath.Join(e.dir, "logs")+"/", loadBalancer, "127.0.0.1/32")...)
-	e.copyFolder(committed)
+	e.copyFolder()
 	e.certify()
+	e.certifyClients(config)
 	t.Chdir(e.dir)
 	t.Cleanup(e.stop)
 	return e
@@ -125,16 +136,49 @@ func (e *example) startServers(config map[string]any) (replaced []string) {
 			}
 			e.t.Cleanup(server.Close)
 			urls[address] = server
-			replaced = append(replaced, address, server.Issuer())
 		}
 		e.issuers[key] = urls[address]
+		if introspection, ok := object["introspection"].(map[string]any); ok {
+			e.register(urls[address], introspection)
+		}
 	})
-	slices.SortFunc(dials, func(a, b string) int { return len(b) - len(a) })
+	// The longest first: the URL of Okta's org server is the beginning of others.
+	longest := func(a, b string) int { return len(b) - len(a) }
+	for _, address := range slices.SortedFunc(maps.Keys(urls), longest) {
+		replaced = append(replaced, address, urls[address].Issuer())
+	}
+	slices.SortFunc(dials, longest)
 	for _, dial := range dials {
 		e.backends[dial] = startBackend(e.t).address
 		replaced = append(replaced, dial, e.backends[dial])
 	}
 	return replaced
+}
+
+// register makes the gateway a client of an issuer that it asks about tokens: with the key in the file that the
+// configuration names, or the secret in the environment.
+func (e *example) register(server *oktatest.Server, introspection map[string]any) {
+	e.t.Helper()
+	text := func(name string) string {
+		value, _ := introspection[name].(string)
+		return value
+	}
+	gateway := oktatest.Client{ID: text("client_id")}
+	if file := text("private_key"); file != "" {
+		key := oktatest.NewKey("RS256").WithID(text("private_key_id"))
+		gateway.Keys = []*oktatest.Key{key}
+		if err := os.WriteFile(filepath.Join(e.dir, file), key.PrivatePEM(), 0o600); err != nil {
+			e.t.Fatal(err)
+		}
+	} else {
+		name, ok := strings.CutPrefix(text("client_secret"), "{env.")
+		if !ok {
+			e.t.Fatal("the client_secret of introspection stands in the file: write {env.NAME}")
+		}
+		gateway.Secret = "the secret of the gateway"
+		e.t.Setenv(strings.TrimSuffix(name, "}"), gateway.Secret)
+	}
+	server.RegisterClient(gateway)
 }
 
 // walk visits every object, with the key under which it stands.
@@ -152,13 +196,13 @@ func walk(value any, key string, visit func(key string, object map[string]any)) 
 	}
 }
 
-func (e *example) copyFolder(from string) {
+func (e *example) copyFolder() {
 	e.t.Helper()
-	err := filepath.WalkDir(from, func(name string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(e.from, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(e.dir, strings.TrimPrefix(name, from))
+		to := filepath.Join(e.dir, strings.TrimPrefix(name, e.from))
 		if entry.IsDir() {
 			return os.MkdirAll(to, 0o700)
 		}
@@ -198,13 +242,50 @@ func (e *example) certify() {
 	e.pair = map[string]any{"certificate": block("CERTIFICATE", der), "key": block("PRIVATE KEY", secret)}
 	e.roots = x509.NewCertPool()
 	e.roots.AppendCertsFromPEM([]byte(e.pair["certificate"].(string)))
-	e.client = &http.Client{
-		Timeout: 20 * time.Second, CheckRedirect: noRedirect,
-		Transport: &http.Transport{TLSClientConfig: e.trust(), DialContext: (&dialer{e}).dial, DisableKeepAlives: true},
+	e.client = e.newClient()
+}
+
+// certifyClients makes the authority whose certificate the configuration trusts for clients, and writes it where that says.
+func (e *example) certifyClients(config map[string]any) {
+	e.t.Helper()
+	walk(config, "", func(key string, object map[string]any) {
+		files, _ := object["pem_files"].([]any)
+		if key != "ca" || len(files) == 0 {
+			return
+		}
+		e.ca = newAuthority(e.t)
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.ca.cert.Raw})
+		for _, file := range files {
+			if err := os.WriteFile(filepath.Join(e.dir, file.(string)), text, 0o600); err != nil {
+				e.t.Fatal(err)
+			}
+		}
+	})
+}
+
+// certificate returns what a client presents: CN=<name>,O=Example of the authority, or one that it signed itself.
+func (e *example) certificate(name string) tls.Certificate {
+	made, ok := e.clients.certificates[name]
+	if !ok {
+		if made = *oktatest.NewClientCertificate(name); e.ca != nil {
+			made = e.ca.issue(pkix.Name{CommonName: name, Organization: []string{"Example"}})
+		}
+		e.clients.certificates[name] = made
 	}
+	return made
 }
 
 func (e *example) trust() *tls.Config { return &tls.Config{RootCAs: e.roots} }
+
+// newClient makes a client that presents these certificates where it is asked for one.
+func (e *example) newClient(certificates ...tls.Certificate) *http.Client {
+	settings := e.trust()
+	settings.Certificates = certificates
+	return &http.Client{
+		Timeout: 20 * time.Second, CheckRedirect: noRedirect,
+		Transport: &http.Transport{TLSClientConfig: settings, DialContext: (&dialer{e}).dial, DisableKeepAlives: true},
+	}
+}
 
 // load starts Caddy, or reloads it, with the configuration of the folder.
 func (e *example) load() {
@@ -264,7 +345,7 @@ func (e *example) confine(config map[string]any) map[string]any {
 		server["listen"] = []string{e.ports[port]}
 		server["automatic_https"] = map[string]any{"disable": true}
 		server["protocols"] = []string{"h1", "h2"}
-		if port == "443" {
+		if port == "443" && server["tls_connection_policies"] == nil {
 			server["tls_connection_policies"] = []any{map[string]any{}}
 		}
 	}

@@ -19,13 +19,18 @@ import (
 // Tokens. A claim's value is JSON, or a text; scopes, groups and clients are lists with commas; a time such as -1h is
 // counted from now. The issuer is the only one of the configuration, unless said otherwise.
 //
-//	token <name> user|service|id|rfc9068 <subject> [of <issuer>] [expired] [forged] [<claim>=<value>]…
+//	token <name> <kind> <subject> [of <issuer>] [expired] [forged] [bound key|certificate <name>] [<claim>=<value>]…
+//	token <name> service <client> at <url> scopes=<scope>,…    the client finds the issuer by the challenge of that URL
+//	revoke <token>
+//
+//	kinds: user · service · id · rfc9068 · org · opaque · refresh
 //
 // The world. Issuers are called as in the configuration, or, when declared in place, by the first label of their host.
 //
 //	issuer <issuer> down|up|rotate
 //	pin <issuer> <file>                         writes the issuer's public keys
 //	backend <address> speaks websocket|grpc     instead of echoing what it saw
+//	backend <address> runs <folder>             the program of a folder of the example, likewise
 //	restart | reload                            stops and starts Caddy | loads the configuration again
 //
 // Requests, and what comes of them. A reason is one of the README's table and is read from the audit lines. Unless the
@@ -38,7 +43,10 @@ import (
 //	caddy <command> <argument>… -> <exit code>              its output is the body
 //
 //	options: host <name> · port <port> · from <client address> · with "<Header>: <value>" · cookie <name> <token> ·
-//	         send <file> · times <number>
+//	         send <file> · json <text> · times <number> · certificate <name> · proof <key> [nonce|again]
+//
+// A proof is one of DPoP, made for this request, and the token then comes by that scheme; with the last nonce that the
+// gateway gave out, or again the last proof of that key.
 //
 // A status may depend on the time of day: "200 weekdays 8-18 Europe/Berlin else 403".
 //
@@ -118,12 +126,16 @@ func parseStep(words []string) (play func(*example) error, request *scriptReques
 	switch {
 	case verb == "token" && len(args) >= 3:
 		play, err = parseToken(args)
+	case verb == "revoke" && len(args) == 1:
+		play = func(e *example) error { return e.revoke(args[0]) }
 	case verb == "issuer" && len(args) == 2 && slices.Contains([]string{"down", "up", "rotate"}, args[1]):
 		play = func(e *example) error { return e.moveIssuer(args[0], args[1]) }
 	case verb == "pin" && len(args) == 2:
 		play = func(e *example) error { return e.pin(args[0], args[1]) }
 	case verb == "backend" && len(args) == 3 && args[1] == "speaks" && (args[2] == "websocket" || args[2] == "grpc"):
 		play = func(e *example) error { return e.speak(args[0], args[2]) }
+	case verb == "backend" && len(args) == 3 && args[1] == "runs":
+		play = func(e *example) error { return e.runProgram(args[0], args[2]) }
 	case verb == "restart" && len(args) == 0:
 		play = func(e *example) error {
 			e.stop()

@@ -3,11 +3,17 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// exampleNames lists the folders of the examples that are scripts; the quickstart is a program with tests of its own.
+// quickstart is the example whose script is a program, with tests of its own.
+const quickstart = "quickstart"
+
+// exampleNames lists the folders of the examples that are scripts.
 func exampleNames(t *testing.T) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join("..", "examples"))
@@ -15,7 +21,7 @@ func exampleNames(t *testing.T) (names []string) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		if entry.IsDir() && entry.Name() != "quickstart" {
+		if entry.IsDir() && entry.Name() != quickstart {
 			names = append(names, entry.Name())
 		}
 	}
@@ -41,16 +47,13 @@ func TestExamples(t *testing.T) {
 
 func TestExampleFoldersAreComplete(t *testing.T) {
 	readme := readText(t, "../README.md")
-	names := append(exampleNames(t), "quickstart")
+	names := append(exampleNames(t), quickstart)
 	if len(names) < 18 {
 		t.Errorf("there are %d examples: the test reads the wrong folder", len(names))
 	}
 	for _, name := range names {
 		if !strings.Contains(readme, "(examples/"+name+")") {
 			t.Errorf("README.md does not link examples/%s", name)
-		}
-		if name == "quickstart" {
-			continue
 		}
 		dir := filepath.Join("..", "examples", name)
 		if _, err := os.Stat(filepath.Join(dir, "config.json")); err != nil {
@@ -60,9 +63,40 @@ func TestExampleFoldersAreComplete(t *testing.T) {
 		if lines := strings.Count(text, "\n"); lines < 8 || lines > 40 || !strings.HasPrefix(text, "# ") {
 			t.Errorf("%s/README.md has %d lines: want a title and about ten lines", name, lines)
 		}
+		if name == quickstart {
+			continue
+		}
 		if _, err := parseScript(readText(t, filepath.Join(dir, "check.txt"))); err != nil {
 			t.Errorf("%s/check.txt: %v", name, err)
 		}
+	}
+}
+
+// An example with an access log shows how DPoP proofs stay out of it.
+func TestExamplesKeepProofsOutOfTheirAccessLogs(t *testing.T) {
+	logging := 0
+	for _, name := range append(exampleNames(t), quickstart) {
+		path := filepath.Join("..", "examples", name, "Caddyfile")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it is JSON
+		}
+		blocks, err := caddyfile.Parse(path, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, site := range blocks {
+			logs := slices.ContainsFunc(site.Segments, func(s caddyfile.Segment) bool { return s.Directive() == "log" })
+			if len(site.Keys) == 0 || !logs {
+				continue
+			}
+			if logging++; !strings.Contains(string(text), "request>headers>Dpop delete") {
+				t.Errorf("%s/Caddyfile has an access log, and no filter for proofs", name)
+			}
+		}
+	}
+	if logging == 0 {
+		t.Error("no example has an access log: the test reads the wrong files")
 	}
 }
 

@@ -214,7 +214,7 @@ func TestURLsThatDoNotLoad(t *testing.T) {
 		{"http://127.0.0.1.acme.test/oauth2/default", "", "insecure_http"},
 		{"https://acme.okta.test/oauth2/default", "keys_url http://acme.okta.test/keys", "insecure_http"},
 		{"https://acme.okta.test/oauth2/default?x=y", "", "no query"},
-		{"https://acme.okta.test/oauth2/default#x", "", "no fragment"},
+		{"https://acme.okta.test/oauth2/default#x", "", "fragment"},
 		{"ftp://acme.okta.test/oauth2/default", "", "https://"},
 		{"https://acme.okta.test/oauth2/default", "tls_ca no-such-file.pem", "no-such-file.pem"},
 		{"https://acme.okta.test/oauth2/default", "keys_file no-such-file.json", "no-such-file.json"},

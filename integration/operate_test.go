@@ -103,10 +103,10 @@ func TestGuardBansAddressesThatKeepSendingInvalidTokens(t *testing.T) {
 		g.expect(http.StatusUnauthorized, "GET", "/", bad, from("192.0.2.1"))
 	}
 	data := nextEvent(t, "okta.refusal_burst")
-	for data["client_ip"] == "2001:db8::/64" { // of a run before
+	for data["client_ip"] != "192.0.2.1" { // of a test before
 		data = nextEvent(t, "okta.refusal_burst")
 	}
-	if data["client_ip"] != "192.0.2.1" || data["count"] != 3 {
+	if data["count"] != 3 {
 		t.Errorf("the event says %v", data)
 	}
 	a := g.expectChallenge(http.StatusTooManyRequests, nil, "GET", "/", bad, from("192.0.2.1"))

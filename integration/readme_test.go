@@ -292,6 +292,21 @@ func TestReadmeListsTheAdminAPI(t *testing.T) {
 	}
 }
 
+// Every placeholder of the README stands for something: Caddy leaves those that nobody knows as they are.
+func TestReadmePlaceholdersAreKnown(t *testing.T) {
+	_, section, _ := strings.Cut(readText(t, "../README.md"), "### Placeholders")
+	section, _, _ = strings.Cut(section, "\n### ")
+	placeholders := strings.ReplaceAll(strings.Join(quotedWords(section), " "), "<claim path>", "email")
+	if strings.Count(placeholders, "{") < 10 {
+		t.Fatalf("the README lists %s: the test reads the wrong section", placeholders)
+	}
+	g := start(t, "okta_auth main\n cel_policy `true`\n respond \""+placeholders+"\"")
+	a := g.send("GET", "/", bearer(g.issuer.UserToken("alice", oktatest.With("email", "alice@example.com"))))
+	if strings.ContainsAny(a.body, "{}") || !strings.HasPrefix(a.body, "alice alice@example.com ") {
+		t.Errorf("%s are %s", placeholders, a.body)
+	}
+}
+
 // xcaddy.md shows what a build must list.
 func TestReadmeListsTheModulesOfABuild(t *testing.T) {
 	var ours []string
@@ -324,9 +339,19 @@ func TestReadmeNamesEventsAndFlags(t *testing.T) {
 	}
 	verify := readme[strings.Index(readme, "### `caddy okta verify`"):]
 	verify = verify[:strings.Index(verify, "\n## ")]
-	for _, m := range regexp.MustCompile(`Var\(&issuer\.\w+, "([a-z_]+)"`).FindAllStringSubmatch(readText(t, "../oktaauth/command.go"), -1) {
-		if !strings.Contains(verify, "--"+m[1]) {
-			t.Errorf("the README does not name the flag --%s", m[1])
+	flags := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`flags\.\w+Var\(&[\w.]+, "([a-z_]+)"`).FindAllStringSubmatch(readText(t, "../oktaauth/command.go"), -1) {
+		flags["--"+m[1]] = true
+	}
+	for _, flag := range regexp.MustCompile(`--[a-z_]+`).FindAllString(verify, -1) {
+		if _, ok := flags[flag]; !ok {
+			t.Errorf("the README names the flag %s, which does not exist", flag)
+		}
+		flags[flag] = false
+	}
+	for flag, missing := range flags {
+		if missing {
+			t.Errorf("the README does not name the flag %s", flag)
 		}
 	}
 }

@@ -134,6 +134,10 @@ func TestIdentitiesOfTwoTokensAreNotMixed(t *testing.T) {
 	okta_auth /preflight main {
 		token header X-Second
 		cors_preflight pass
+	}
+	okta_auth /none main {
+		token header X-Second
+		headers none
 	}`), "\t\n", "\n"))
 	alice := g.issuer.UserToken("alice", oktatest.Groups("Admin"), oktatest.With("department", "IT"), oktatest.With("email", "alice@example.com"))
 	bob := header("X-Second", g.issuer.UserToken("bob"))
@@ -147,6 +151,10 @@ func TestIdentitiesOfTwoTokensAreNotMixed(t *testing.T) {
 	a.expectHeader(t, "X-User-Id", "alice")
 	a.expectHeader(t, "X-Department", "IT")
 	a.expectHeader(t, "X-User-Groups", "Admin")
+	for _, name := range []string{"X-User-Id", "X-Department"} { // a handler that sends none leaves none of another caller either
+		g.expectReason("ok", "GET", "/none", bearer(alice), bob).expectHeader(t, name, "")
+	}
+	g.expectReason("ok", "GET", "/none", bearer(alice), header("X-Second", alice)).expectHeader(t, "X-Department", "IT")
 	g.expectReason("no_credential", "GET", "/second", bearer(alice))
 	g.expectReason("no_credential", "GET", "/second", bob)
 	g.expectReason("ok", "GET", "/optional", bearer(alice)).expectHeader(t, "X-User-Id", "alice")
