@@ -45,7 +45,7 @@ func (in *input) ResolveName(name string) (any, bool) {
 	case "principal":
 		return &in.subject.principal, true
 	case "claims":
-		return in.subject.claims, true
+		return &in.subject.claims, true
 	case "request":
 		return &in.object, true
 	case "params":

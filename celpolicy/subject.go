@@ -2,13 +2,16 @@ package celpolicy
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
@@ -18,7 +21,7 @@ import (
 const kindAnonymous = "anonymous"
 
 // kinds are all values of principal.kind.
-var kinds = []string{"user", "service", kindAnonymous}
+var kinds = []string{jwt.KindUser, jwt.KindService, kindAnonymous}
 
 // principalFields are the fields of principal. An absent one is nil.
 var principalFields = []struct {
@@ -56,29 +59,30 @@ var principalType = func() *objectType {
 	return t
 }()
 
-// subject is what expressions read of a caller. All values are in CEL's form already, so that evaluations only hand
-// them on.
+// subject is what expressions read of a caller. A value takes CEL's form when it is first read, and keeps it for all
+// requests with the same token: most of a token is never read, and would lie in the cache twice.
 type subject struct {
 	principal object
-	claims    ref.Val
-	fields    []ref.Val
+	claims    claimsValue
+	token     *jwt.Claims
+	fields    []atomic.Pointer[ref.Val]
 }
 
 // anonymous is the subject of everybody without a token.
 var anonymous = func() *subject {
-	s := newSubject(&jwt.Claims{})
+	s := newSubject(new(jwt.Claims))
 	for i, f := range principalFields {
 		switch f.name {
 		case "authenticated":
-			s.fields[i] = types.False
+			s.set(i, types.False)
 		case "kind":
-			s.fields[i] = types.String(kindAnonymous)
+			s.set(i, types.String(kindAnonymous))
 		}
 	}
 	return s
 }()
 
-// subjectOf returns the subject of a caller; the caller's token is converted once.
+// subjectOf returns the subject of a caller, one for each token.
 func subjectOf(id *principal.Identity) *subject {
 	if id == nil {
 		return anonymous
@@ -90,15 +94,68 @@ func subjectOf(id *principal.Identity) *subject {
 }
 
 func newSubject(c *jwt.Claims) *subject {
-	s := &subject{claims: claimsMap(c.Raw), fields: make([]ref.Val, len(principalFields))}
+	s := &subject{token: c, fields: make([]atomic.Pointer[ref.Val], len(principalFields))}
 	s.principal = object{fieldReader: s, kind: principalType}
-	for i, f := range principalFields {
-		s.fields[i] = f.get(c)
-	}
+	s.claims = claimsValue{Mapper: types.NewStringInterfaceMap(claimAdapter{}, c.Raw), raw: c.Raw}
 	return s
 }
 
-func (s *subject) readField(index int) ref.Val { return s.fields[index] }
+func (s *subject) readField(index int) ref.Val {
+	if value := s.fields[index].Load(); value != nil {
+		return *value
+	}
+	return s.set(index, principalFields[index].get(s.token))
+}
+
+func (s *subject) set(index int, value ref.Val) ref.Val {
+	s.fields[index].Store(&value)
+	return value
+}
+
+// claimsValue is the variable claims.
+type claimsValue struct {
+	traits.Mapper // over raw; it converts what it is asked for, each time
+	raw           map[string]any
+	read          atomic.Pointer[map[string]ref.Val] // what was asked for by name; replaced, never changed
+}
+
+// Find returns a claim, which is converted once. It is what expressions that name a claim come to.
+func (c *claimsValue) Find(key ref.Val) (ref.Val, bool) {
+	name, isText := key.(types.String)
+	claim, ok := c.raw[string(name)]
+	if !isText || !ok {
+		return c.Mapper.Find(key)
+	}
+	known := c.read.Load()
+	if known != nil {
+		if value, ok := (*known)[string(name)]; ok {
+			return value, true
+		}
+	}
+	value := claimValue(claim)
+	more := make(map[string]ref.Val, 1)
+	if known != nil {
+		maps.Copy(more, *known)
+	}
+	more[string(name)] = value
+	c.read.CompareAndSwap(known, &more) // whoever loses converts again
+	return value, true
+}
+
+// Get implements traits.Indexer, as Find.
+func (c *claimsValue) Get(key ref.Val) ref.Val {
+	value, found := c.Find(key)
+	if !found {
+		return c.Mapper.Get(key)
+	}
+	return value
+}
+
+// claimAdapter converts claims for what reads all of them, such as a loop.
+type claimAdapter struct{}
+
+// NativeToValue implements types.Adapter.
+func (claimAdapter) NativeToValue(value any) ref.Val { return claimValue(value) }
 
 func text(s string) ref.Val {
 	if s == "" {

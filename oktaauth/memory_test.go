@@ -1,0 +1,56 @@
+package oktaauth
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-okta/caddy-okta/internal/oktatest"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
+)
+
+// A hundred thousand cached tokens of 1 KB take at most 190 MB, with their identity headers. What the rules of cel_policy
+// have read of a token comes on top; that has a budget of its own.
+func TestCachedTokenTakesFewBytes(t *testing.T) {
+	const tokens, budget = 10_000, 1900
+	issuer := newIssuer(t)
+	h := newHandler(t, issuer, nil)
+	heap := func() int64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	size := 0
+	keep := func(n int) {
+		token := issuer.UserToken(fmt.Sprintf("user%06d@example.com", n), oktatest.SignedBy(issuer.PublishedKeys()[2]),
+			oktatest.Groups("Everyone", "Engineering", "Orders Readers", "Orders Writers", "On Call"))
+		size = len(token) - len(signature(token)) + 342 // as Okta signs it, with RS256; making those would take minutes
+		at := attempt{started: time.Now()}
+		if refusal := h.find(t.Context(), token, &at); refusal != nil {
+			t.Fatal(refusal)
+		}
+		if refusal := h.headers.set(&http.Request{Header: http.Header{}}, new(principal.Caller), at.verified.identity); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}
+	keep(0)
+	before := heap()
+	for n := range tokens {
+		keep(n + 1)
+	}
+	each := (heap() - before) / tokens
+	t.Logf("a token of %d bytes takes %d bytes", size, each)
+	if each > budget {
+		t.Errorf("a cached token of %d bytes takes %d bytes, budget %d", size, each, budget)
+	}
+	if n := h.tokens.Len(); n != tokens+1 {
+		t.Errorf("%d tokens are in the cache, want %d", n, tokens+1)
+	}
+}
+
+func signature(token string) string { return token[strings.LastIndexByte(token, '.')+1:] }
