@@ -223,6 +223,9 @@ func FuzzChallenge(f *testing.F) {
 	f.Add(uint8(deny.InsufficientScope), "okta", "orders:read orders:write", "", int64(0))
 	f.Add(uint8(deny.StepUpRequired), "the api", "a", "urn:okta:loa:2fa:any phr", int64(900))
 	f.Add(uint8(deny.Expired), `a", error="ok`, "a\r\nSet-Cookie: b", `\`, int64(-1))
+	f.Add(uint8(deny.NoCredential), "0", "0", "0", int64(1)<<40)
+	f.Add(uint8(deny.InvalidProof), "okta", "a", "b", int64(60))
+	f.Add(uint8(deny.NonceRequired), "okta", "a", "b", int64(60))
 	f.Add(uint8(deny.NoCredential), "é", " ", "\x00", int64(1)<<40)
 	f.Fuzz(func(t *testing.T, number uint8, realm, scopes, acrValues string, maxAge int64) {
 		reason := deny.All()[int(number)%len(deny.All())]
@@ -236,7 +239,7 @@ func FuzzChallenge(f *testing.F) {
 		if !ok {
 			return
 		}
-		header, err := respond(&deny.Challenge{Realm: realm}, refusal)
+		header, err := respond(&deny.Challenge{Realm: realm, DPoP: "ES256"}, refusal)
 		if err.StatusCode != reason.Status() {
 			t.Errorf("status %d, want %d", err.StatusCode, reason.Status())
 		}
@@ -247,16 +250,21 @@ func FuzzChallenge(f *testing.F) {
 			}
 			return
 		}
-		got, readErr := readChallenge("Bearer", challenge)
+		want := map[string]string{"realm": realm}
+		scheme := "Bearer"
+		if reason == deny.InvalidProof || reason == deny.NonceRequired {
+			scheme, want["algs"] = "DPoP", "ES256"
+		}
+		got, readErr := readChallenge(scheme, challenge)
 		if readErr != nil {
 			t.Fatalf("%s: %v", challenge, readErr)
 		}
-		want := map[string]string{"realm": realm, "scope": scopes, "acr_values": acrValues}
-		if oauth := answers[reason].oauth; oauth != "" {
+		if oauth := answers[reason].oauth; oauth != "" { // a bare challenge tells nothing of what the route needs
 			want["error"], want["error_description"] = oauth, reason.Description()
-		}
-		if refusal.MaxAge > 0 {
-			want["max_age"] = strconv.FormatInt(int64(refusal.MaxAge/time.Second), 10)
+			want["scope"], want["acr_values"] = scopes, acrValues
+			if refusal.MaxAge > 0 {
+				want["max_age"] = strconv.FormatInt(int64(refusal.MaxAge/time.Second), 10)
+			}
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("%s, want %q", challenge, want)
