@@ -107,7 +107,7 @@ func isOneOf(name string, names []string) bool {
 }
 
 // spells reports whether name is a spelling of canonical, which is in lower case: CGI and its heirs know no case, and
-// one character for "-", "_" and ".".
+// some of them one character for all that is neither letter nor digit.
 func spells(name, canonical string) bool {
 	if len(name) != len(canonical) {
 		return false
@@ -117,7 +117,7 @@ func spells(name, canonical string) bool {
 		switch {
 		case 'A' <= c && c <= 'Z':
 			c |= 0x20
-		case c == '_' || c == '.':
+		case !('a' <= c && c <= 'z' || '0' <= c && c <= '9'):
 			c = '-'
 		}
 		if c != canonical[i] {

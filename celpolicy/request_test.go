@@ -135,6 +135,7 @@ func TestOverrideHeadersAreRemovedInEverySpelling(t *testing.T) {
 		r.Header[strings.ToLower(name)] = []string{"x"}
 		r.Header[strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = []string{"x"}
 		r.Header[strings.Replace(name, "-", ".", 1)] = []string{"x"}
+		r.Header[strings.Replace(name, "-", "~", 1)] = []string{"x"}
 	}
 	kept := []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Original", "X-Rewrite-Urls", "Accept", "X-Http-Methods"}
 	for _, name := range kept {
