@@ -58,7 +58,7 @@ func (h *Handler) explain(s *scenario, now time.Time) (*explanation, error) {
 		return nil, err
 	}
 	e := &explanation{ReportOnly: h.ReportOnly, Policy: h.compiled.name, Rules: []ruleExplanation{}}
-	tracing := &Handler{Policy: h.Policy, ReportOnly: h.ReportOnly, compiled: traced}
+	tracing := &Handler{ReportOnly: h.ReportOnly, compiled: traced}
 	judged := false
 	if e.verdict, judged = tracing.outcomeOf(r, caller, now); !judged {
 		return e, nil

@@ -2,7 +2,7 @@
 // identity headers and a cel_policy of ten rules, in front of the same backend, under the same requests.
 //
 //	go run ./integration/loadbench
-//	go run ./integration/loadbench -tokens 1 -rounds 15 -profile /tmp/one
+//	go run ./integration/loadbench -tokens 1 -rounds 15 -profile one
 //	go run ./integration/loadbench -tokens "" -cold
 //	GOMAXPROCS=1 go run ./integration/loadbench
 //

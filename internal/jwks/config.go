@@ -70,7 +70,7 @@ func (c *Config) prepare() error {
 		return nil
 	case c.KeysURL != "":
 		if _, err := discovery.CheckURL(c.KeysURL, c.InsecureHTTP); err != nil {
-			return fmt.Errorf("keys_url %s: %w", brief(c.KeysURL), err)
+			return fmt.Errorf("keys_url %s: %w", discovery.Brief(c.KeysURL), err)
 		}
 		return nil
 	case c.Issuer == "":

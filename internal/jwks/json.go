@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // object reads a JSON object. Member names keep their case: encoding/json would match the fields of a struct without
@@ -31,13 +30,4 @@ func text(members map[string]json.RawMessage, name string) (string, error) {
 		return "", fmt.Errorf("its member %q is not a text", name)
 	}
 	return value, nil
-}
-
-// brief quotes a value of somebody else's document for a message, without letting it fill the log.
-func brief(s string) string {
-	const most = 200
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
 }

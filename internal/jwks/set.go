@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"github.com/caddy-okta/caddy-okta/internal/discovery"
 )
 
 const (
@@ -69,14 +71,14 @@ func (s *keySet) add(raw json.RawMessage) error {
 	named := 0
 	for _, other := range s.keys {
 		if other.same(k) {
-			return fmt.Errorf("the kid %s is listed twice", brief(k.ID))
+			return fmt.Errorf("the kid %s is listed twice", discovery.Brief(k.ID))
 		}
 		if other.ID == k.ID {
 			named++
 		}
 	}
 	if named == maxSameID {
-		return fmt.Errorf("the kid %s names more than %d keys", brief(k.ID), maxSameID)
+		return fmt.Errorf("the kid %s names more than %d keys", discovery.Brief(k.ID), maxSameID)
 	}
 	s.keys = append(s.keys, k)
 	return nil
@@ -110,23 +112,23 @@ func parseKey(raw json.RawMessage) (*Key, error) {
 	}
 	wanted, ok := publicMembers[k.Type]
 	if !ok {
-		return nil, fmt.Errorf("%s: the key type %s is not RSA, EC or OKP", brief(k.ID), brief(k.Type))
+		return nil, fmt.Errorf("%s: the key type %s is not RSA, EC or OKP", discovery.Brief(k.ID), discovery.Brief(k.Type))
 	}
 	if err := checkPurpose(members); err != nil {
-		return nil, fmt.Errorf("%s: %w", brief(k.ID), err)
+		return nil, fmt.Errorf("%s: %w", discovery.Brief(k.ID), err)
 	}
 	if k.Public, err = parsePublic(members, wanted); err != nil {
-		return nil, fmt.Errorf("%s: %w", brief(k.ID), err)
+		return nil, fmt.Errorf("%s: %w", discovery.Brief(k.ID), err)
 	}
 	if k.algorithms, err = checkPublic(k.Public); err != nil {
-		return nil, fmt.Errorf("%s: %w", brief(k.ID), err)
+		return nil, fmt.Errorf("%s: %w", discovery.Brief(k.ID), err)
 	}
 	if k.Algorithm, err = text(members, "alg"); err != nil {
 		return nil, err
 	}
 	if k.Algorithm != "" {
 		if !k.Supports(k.Algorithm) {
-			return nil, fmt.Errorf("%s: a key of its kind does not sign with %s", brief(k.ID), brief(k.Algorithm))
+			return nil, fmt.Errorf("%s: a key of its kind does not sign with %s", discovery.Brief(k.ID), discovery.Brief(k.Algorithm))
 		}
 		k.algorithms = []string{k.Algorithm}
 	}
@@ -146,7 +148,7 @@ func checkPurpose(members map[string]json.RawMessage) error {
 		return err
 	}
 	if use != "" && use != "sig" {
-		return fmt.Errorf("its use is %s", brief(use))
+		return fmt.Errorf("its use is %s", discovery.Brief(use))
 	}
 	raw, ok := members["key_ops"]
 	if !ok {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/caddy-okta/caddy-okta/internal/discovery"
 )
 
 const (
@@ -70,7 +72,7 @@ func (c Config) parseRecord(text []byte, now time.Time) (*keySet, time.Time, err
 	case r.Version != recordVersion:
 		return nil, time.Time{}, fmt.Errorf("their version is %d, not %d", r.Version, recordVersion)
 	case r.Source != c.fingerprint() || r.Issuer != c.Issuer || r.KeysURL != c.KeysURL:
-		return nil, time.Time{}, fmt.Errorf("they are of another source, issuer %s", brief(r.Issuer))
+		return nil, time.Time{}, fmt.Errorf("they are of another source, issuer %s", discovery.Brief(r.Issuer))
 	case r.FetchedAt.IsZero():
 		return nil, time.Time{}, errors.New("they do not say when they were fetched")
 	case r.FetchedAt.After(now):
