@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // MaxSize is the longest token that is read, in bytes. Caddy's own limit for all headers together is as large.
@@ -13,13 +14,26 @@ const MaxSize = 16 << 10
 
 // Token is one compact JWS (RFC 7515 §7.1), split and decoded. Nothing in it is true before [Token.Verify].
 type Token struct {
-	Algorithm string         // alg
-	KeyID     string         // kid; empty when absent
-	Type      string         // typ; empty when absent
-	Claims    map[string]any // integers that fit are int64, other numbers json.Number
+	Header
+	Claims map[string]any // as [DecodeObject] reads them
 
 	signed    string // header and payload, as they were signed
 	signature []byte
+}
+
+// Header is what is read of a header.
+type Header struct {
+	Algorithm string // alg
+	KeyID     string // kid; empty when absent
+	Type      string // typ; empty when absent
+}
+
+// latest is the header that was read last: the tokens of an issuer have one and the same until its key changes.
+var latest atomic.Pointer[knownHeader]
+
+type knownHeader struct {
+	text string
+	Header
 }
 
 // embedded are the header members that bring or name a key of the sender's choice (RFC 7515 §4.1.2, .3, .5, .6).
@@ -39,10 +53,10 @@ func Parse(token string) (*Token, error) {
 	payload, signature, _ := strings.Cut(rest, ".")
 
 	t := &Token{signed: token[:len(header)+1+len(payload)]}
-	if err := t.readHeader(header); err != nil {
+	var err error
+	if t.Header, err = readHeader(header); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	var err error
 	if t.Claims, err = decodePart(payload); err != nil {
 		return nil, fmt.Errorf("payload: %w", err)
 	}
@@ -55,39 +69,43 @@ func Parse(token string) (*Token, error) {
 	return t, nil
 }
 
-func (t *Token) readHeader(part string) error {
+func readHeader(part string) (h Header, err error) {
+	if known := latest.Load(); known != nil && known.text == part {
+		return known.Header, nil
+	}
 	header, err := decodePart(part)
 	if err != nil {
-		return err
+		return h, err
 	}
 	r := reader{raw: header}
-	r.text("alg", &t.Algorithm)
-	r.text("kid", &t.KeyID)
-	r.text("typ", &t.Type)
+	r.text("alg", &h.Algorithm)
+	r.text("kid", &h.KeyID)
+	r.text("typ", &h.Type)
 	var contentType string
 	r.text("cty", &contentType)
 	if r.err != nil {
-		return r.err
+		return h, r.err
 	}
-	if t.Algorithm == "" {
-		return errors.New("alg is missing") // RFC 7515 §4.1.1
+	if h.Algorithm == "" {
+		return h, errors.New("alg is missing") // RFC 7515 §4.1.1
 	}
 	// RFC 7515 §4.1.11: no extension is understood here. b64 (RFC 7797) changes what was signed.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
-			return fmt.Errorf("%s is not supported", name)
+			return h, fmt.Errorf("%s is not supported", name)
 		}
 	}
 	for _, name := range embedded {
 		if _, ok := header[name]; ok {
-			return fmt.Errorf("%s is not accepted: keys come from the issuer", name)
+			return h, fmt.Errorf("%s is not accepted: keys come from the issuer", name)
 		}
 	}
 	switch strings.ToLower(contentType) { // RFC 7519 §5.2, RFC 7515 §4.1.10
 	case "jwt", "application/jwt":
-		return errors.New("nested tokens are not accepted")
+		return h, errors.New("nested tokens are not accepted")
 	}
-	return nil
+	latest.Store(&knownHeader{strings.Clone(part), h})
+	return h, nil
 }
 
 // strictBase64 refuses set trailing bits, so that a token has one spelling only.

@@ -81,3 +81,28 @@ func TestParseIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Headers repeat, and are then not read again. What one token brought must not show in another, and what was refused is
+// refused each time.
+func TestParseReadsEachHeaderAsItIs(t *testing.T) {
+	rest := "." + encode(`{}`) + "." + encode("s")
+	for range 2 {
+		for _, kid := range []string{"one", "one", "two", "one"} {
+			if parsed := mustParse(t, encode(`{"alg":"x","kid":"`+kid+`"}`)+rest); parsed.KeyID != kid || parsed.Type != "" {
+				t.Errorf("Parse reads kid %q and typ %q, want %q alone", parsed.KeyID, parsed.Type, kid)
+			}
+		}
+		if parsed := mustParse(t, valid); parsed.Type != "JWT" || parsed.KeyID != "k" {
+			t.Errorf("Parse reads kid %q and typ %q, want k and JWT", parsed.KeyID, parsed.Type)
+		}
+	}
+	proof := encode(proofHeader)
+	for range 2 {
+		if _, err := ParseProof(proof + "." + encode(proofPayload) + "." + encode("s")); err != nil {
+			t.Fatal(err)
+		}
+		if parsed, err := Parse(proof + rest); err == nil {
+			t.Errorf("Parse(header of a proof) = %+v, want an error", parsed)
+		}
+	}
+}

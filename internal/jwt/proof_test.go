@@ -20,7 +20,7 @@ func TestParseProofReads(t *testing.T) {
 	}
 	want := &Proof{
 		Token: Token{
-			Algorithm: "ES256", KeyID: "1", Type: "dpop+jwt", Claims: mustDecode(t, proofPayload),
+			Header: Header{Algorithm: "ES256", KeyID: "1", Type: "dpop+jwt"}, Claims: mustDecode(t, proofPayload),
 			signed: text, signature: []byte("signature"),
 		},
 		Key: map[string]any{"kty": "EC", "n": []any{int64(1)}},
