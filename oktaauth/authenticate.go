@@ -152,7 +152,7 @@ func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, 
 
 // verify checks the signature with the keys that the token names.
 func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error) {
-	refusal := deny.Algorithm.Because("the key is not for this algorithm")
+	var refusal *deny.Refusal
 	for _, key := range found {
 		if !key.Supports(token.Algorithm) {
 			continue
@@ -172,6 +172,9 @@ func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error
 			key:       key,
 			keys:      k,
 		}, nil
+	}
+	if refusal == nil {
+		refusal = deny.Algorithm.Because("the key is not for this algorithm")
 	}
 	return nil, refusal
 }
