@@ -243,12 +243,3 @@ func TestParametersAreThoseOfThePath(t *testing.T) {
 		}
 	}
 }
-
-// Whatever somebody else kept beside the token, the claims are those of the token.
-func TestTheMemoOfATokenIsOnlyAMemo(t *testing.T) {
-	caller := user(t)
-	caller.Identity.Memo.Get(func() any { return "of another reader" })
-	if d := evaluate(t, `claims.dept == "sales" && principal.user_id == "00u1"`, newRequest(t, "GET", "/"), caller); d.Result != Allow {
-		t.Errorf("%v %v", d.Result, d.Err)
-	}
-}

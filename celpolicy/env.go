@@ -82,7 +82,8 @@ func newEnvironment() (*environment, error) {
 			cel.ValidateComprehensionNestingLimit(maxLoops),
 			cel.ValidateBindNestingLimit(maxBinds),
 		),
-		withObjectTypes, // last: it wraps the types that the libraries brought
+		withObjectTypes, // last, as the next: they wrap the types that the libraries brought
+		withNativeAdapter,
 	)
 	if err != nil {
 		return nil, fmt.Errorf("building the environment of expressions: %w", err)

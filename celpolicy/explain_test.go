@@ -145,7 +145,7 @@ func TestExplanationsDecideAsTheHandlerDoes(t *testing.T) {
 	}
 	expressions[len(expressions)-1] = `has(claims.d) ? claims.d == 1 : claims.e == 1`
 	scenarios := []scenario{
-		{Request: scenarioRequest{Path: "/a", IP: "10.0.0.1"}, Claims: claimSet{"sub": "alice", "groups": []any{"Admin"}, "n": []any{int64(2)}, "acr": "phr"}},
+		{Request: scenarioRequest{Path: "/a", IP: "10.0.0.1"}, Claims: claimSet{"sub": "alice", "groups": []string{"Admin"}, "n": []any{int64(2)}, "acr": "phr"}},
 		{Request: scenarioRequest{Path: "/b", Method: "POST"}, Claims: claimSet{"sub": "0oa1", "cid": "0oa1", "n": "text", "d": int64(1)}},
 		{Request: scenarioRequest{Path: "/a"}},
 	}

@@ -2,6 +2,7 @@ package celpolicy
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -37,13 +38,21 @@ func newRequest(t testing.TB, method, target string) *http.Request {
 }
 
 // identity returns the identity of a token with these claims.
-func identity(t testing.TB, raw map[string]any) *principal.Identity {
+func identity(t testing.TB, claims map[string]any) *principal.Identity {
 	t.Helper()
-	claims, err := jwt.ParseClaims(raw)
+	text, err := json.Marshal(claims)
 	if err != nil {
-		t.Fatalf("ParseClaims(%v) = %v", raw, err)
+		t.Fatal(err)
 	}
-	return &principal.Identity{Claims: claims}
+	raw, err := jwt.DecodeObject(text)
+	if err != nil {
+		t.Fatalf("DecodeObject(%s) = %v", text, err)
+	}
+	parsed, err := jwt.ParseClaims(raw)
+	if err != nil {
+		t.Fatalf("ParseClaims(%s) = %v", text, err)
+	}
+	return &principal.Identity{Claims: parsed}
 }
 
 func user(t testing.TB) *principal.Caller {

@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
@@ -21,18 +22,22 @@ import (
 type input struct {
 	request *http.Request
 	caller  *principal.Caller
-	subject *subject
+	claims  *jwt.Claims
 	time    time.Time
 	path    *pattern // of the rule that is being evaluated
 
-	object object // the variable request
-	fields [requestFieldCount]ref.Val
-	now    ref.Val
+	objects struct{ principal, request object }
+	fields  [requestFieldCount]ref.Val // of request
+	now     ref.Val
 }
 
 func newInput(r *http.Request, caller *principal.Caller, now time.Time) *input {
-	in := &input{request: r, caller: caller, subject: subjectOf(caller.Identity), time: now}
-	in.object = object{fieldReader: in, kind: requestType}
+	in := &input{request: r, caller: caller, claims: anonymous, time: now}
+	if caller.Identity != nil {
+		in.claims = caller.Identity.Claims
+	}
+	in.objects.principal = object{fieldReader: (*subject)(in.claims), kind: principalType}
+	in.objects.request = object{fieldReader: in, kind: requestType}
 	return in
 }
 
@@ -43,11 +48,11 @@ func (*input) Parent() cel.Activation { return nil }
 func (in *input) ResolveName(name string) (any, bool) {
 	switch name {
 	case "principal":
-		return &in.subject.principal, true
+		return &in.objects.principal, true
 	case "claims":
-		return &in.subject.claims, true
+		return in.claims.Raw, true
 	case "request":
-		return &in.object, true
+		return &in.objects.request, true
 	case "params":
 		return in.path.values(in.request.URL.Path), true
 	case "now":
@@ -138,10 +143,10 @@ func requestQuery(in *input) ref.Val {
 	values := make(map[string]any, len(query))
 	for name, list := range query {
 		if !strings.EqualFold(name, accessTokenParam) && !in.holdsCredential(list...) {
-			values[name] = texts(list)
+			values[name] = list
 		}
 	}
-	return types.NewStringInterfaceMap(types.DefaultTypeAdapter, values)
+	return types.NewStringInterfaceMap(nativeAdapter{types.DefaultTypeAdapter}, values)
 }
 
 // credentialHeaders cannot be read, whatever they hold.
@@ -149,28 +154,25 @@ var credentialHeaders = []string{"authorization", "proxy-authorization", "cookie
 
 // requestHeaders leaves out what can be a credential, and what is removed before the backend anyway.
 func requestHeaders(in *input) ref.Val {
-	lists := make(map[string][]string, len(in.request.Header))
+	values := make(map[string]any, len(in.request.Header))
 	for name, list := range in.request.Header {
 		if !isOneOf(name, credentialHeaders) && !isOneOf(name, overrides) && !in.holdsCredential(list...) {
 			lower := strings.ToLower(name)
-			lists[lower] = append(lists[lower], list...)
+			others, _ := values[lower].([]string)
+			values[lower] = slices.Concat(others, list)
 		}
 	}
-	values := make(map[string]any, len(lists))
-	for name, list := range lists {
-		values[name] = texts(list)
-	}
-	return types.NewStringInterfaceMap(types.DefaultTypeAdapter, values)
+	return types.NewStringInterfaceMap(nativeAdapter{types.DefaultTypeAdapter}, values)
 }
 
 // holdsCredential reports whether one of the texts has the caller's credential in it, wherever that came from.
 func (in *input) holdsCredential(list ...string) bool {
 	for _, credential := range in.caller.Taken {
-		for _, secret := range slices.Concat(credential.Proofs, []string{credential.Token}) {
-			holds := func(s string) bool { return secret != "" && strings.Contains(s, secret) }
-			if slices.ContainsFunc(list, holds) {
-				return true
-			}
+		holds := func(secret string) bool {
+			return secret != "" && slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, secret) })
+		}
+		if holds(credential.Token) || slices.ContainsFunc(credential.Proofs, holds) {
+			return true
 		}
 	}
 	return false

@@ -9,13 +9,13 @@ import (
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
-// What rules have read of a token is kept with it, and nothing else.
-func TestATokenKeepsWhatRulesHaveReadOfIt(t *testing.T) {
+// Rules read claims in the form in which the cache keeps them, and leave nothing behind.
+func TestRulesKeepNothingOfAToken(t *testing.T) {
 	c := compile(t,
 		Rule{Allow: "admins", When: `"Admin" in principal.groups`},
 		Rule{Allow: "readers", When: `"orders:read" in principal.scopes && claims.tenant == principal.subject`},
 	)
-	const tokens, budget = 10_000, 750
+	const tokens, budget = 10_000, 16
 	ids := make([]*principal.Identity, tokens)
 	for i := range ids {
 		claims := map[string]any{

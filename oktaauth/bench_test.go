@@ -192,7 +192,7 @@ func BenchmarkServeHTTPRefused(b *testing.B) {
 
 // A cached decision allocates what the request needs, and no more.
 func TestCachedDecisionAllocates(t *testing.T) {
-	const budget = 20
+	const budget = 8
 	issuer := newIssuer(t)
 	h := newHandler(t, issuer, nil)
 	authorization := fill(t, h, issuer, 1)[0]

@@ -336,8 +336,9 @@ func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) 
 	if refusal == nil {
 		refusal = h.authenticate(r, cred, at)
 	}
+	var values []string
 	if refusal == nil {
-		refusal = h.headers.set(r, caller, at.verified.identity)
+		values, refusal = h.headers.values(at.verified.identity)
 	}
 	if refusal != nil || !h.KeepToken {
 		h.source.remove(r)
@@ -345,6 +346,7 @@ func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) 
 	if refusal != nil {
 		return refusal
 	}
+	h.headers.set(r, caller, at.verified.identity, values) // where the credential was is room: the map seldom has to grow
 	caller.Identity, caller.Preflight, caller.ClockSkew = at.verified.identity, false, at.route.skew
 	return nil
 }

@@ -215,22 +215,15 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 
 // set gives the request the identity headers of its caller. Those of another caller, whom an okta_auth before found by
 // another token, leave: the backend never sees two halves of two identities.
-func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity) *deny.Refusal {
+func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity, values []string) {
 	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Raw, id.Raw) {
 		disown(r, caller)
 	}
-	if len(h.sent) == 0 {
-		return nil
+	if len(values) == 0 {
+		return
 	}
-	values, refusal := h.values(id)
-	if refusal != nil {
-		return refusal
-	}
-	lines := make([]string, len(values)) // of this request alone: others may change them in place
-	copy(lines, values)
-	if caller.Owned == nil {
-		caller.Owned = make([]string, 0, len(h.sent))
-	}
+	lines := slices.Clone(values) // of this request alone: others may change them in place
+	caller.Owned = slices.Grow(caller.Owned, len(lines))
 	for i, header := range h.sent {
 		if lines[i] == "" {
 			continue
@@ -240,7 +233,6 @@ func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.I
 			caller.Owned = append(caller.Owned, header.name)
 		}
 	}
-	return nil
 }
 
 // values returns the values of the headers that are sent, written once for each identity.
@@ -274,7 +266,7 @@ func claimValue(path string) func(*principal.Identity) string {
 		if !ok {
 			return ""
 		}
-		if list, ok := principal.TextList(value); ok {
+		if list, ok := value.([]string); ok {
 			return encodeList(list, ",")
 		}
 		return encode(principal.Text(value))

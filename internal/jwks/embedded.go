@@ -28,7 +28,7 @@ func ParseEmbedded(members map[string]any) (key *Key, thumbprint string, err err
 		return nil, "", errors.New("the key's use is not sig")
 	}
 	if raw, ok := members["key_ops"]; ok {
-		if ops, _ := raw.([]any); !slices.Contains(ops, any("verify")) {
+		if ops, _ := raw.([]string); !slices.Contains(ops, "verify") {
 			return nil, "", errors.New(`the member "key_ops" does not list "verify"`)
 		}
 	}

@@ -57,7 +57,7 @@ func TestParseEmbeddedReads(t *testing.T) {
 		{"the key of RFC 9449", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "ES256", ecMembers()},
 		{"one with its algorithm", rsaThumbprint, "PS256", with(rsaMembers(), m{"alg": "PS256"})},
 		{"one with members that do not count", rsaThumbprint, "RS256 RS384 RS512 PS256 PS384 PS512", with(rsaMembers(), m{
-			"kid": 5, "use": "sig", "key_ops": []any{m{}, "verify"}, "ext": true, "crv": "P-256", "x": 1, "D": "private?",
+			"kid": 5, "use": "sig", "key_ops": []string{"sign", "verify"}, "ext": true, "crv": "P-256", "x": 1, "D": "private?",
 		})},
 		{"one with the exponent 3", "", "RS256 RS384 RS512 PS256 PS384 PS512", with(rsaMembers(), m{"e": "Aw"})},
 		{"one with the largest exponent", "", "RS256 RS384 RS512 PS256 PS384 PS512", with(rsaMembers(), m{"e": "f____w"})},
@@ -131,7 +131,8 @@ func TestParseEmbeddedRefuses(t *testing.T) {
 		{"a type that is no text", "key type", with(ecMembers(), m{"kty": 1})},
 		{"another use", "use is not sig", with(ecMembers(), m{"use": "enc"})},
 		{"a use that is no text", "use is not sig", with(ecMembers(), m{"use": []any{"sig"}})},
-		{"other operations", "key_ops", with(ecMembers(), m{"key_ops": []any{"sign"}})},
+		{"other operations", "key_ops", with(ecMembers(), m{"key_ops": []string{"sign"}})},
+		{"operations that are not all texts", "key_ops", with(ecMembers(), m{"key_ops": []any{m{}, "verify"}})},
 		{"operations that are no list", "key_ops", with(ecMembers(), m{"key_ops": "verify"})},
 		{"an algorithm of another kind", "the key's alg", with(ecMembers(), m{"alg": "RS256"})},
 		{"an algorithm that is no text", "the key's alg", with(ecMembers(), m{"alg": 256})},

@@ -36,7 +36,7 @@ type Claims struct {
 	// Foreign names a claim that access tokens never carry, when there is one: nonce, at_hash, events.
 	Foreign string
 
-	// Raw holds all claims. Integers that fit are int64, other numbers are json.Number.
+	// Raw holds all claims, as [DecodeObject] returns them. Lists of texts are the same ones as above.
 	Raw map[string]any
 }
 
@@ -145,7 +145,7 @@ func words(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
 }
 
-// list reads an array of strings. Where a plain string is allowed in its place, alone tells what it means.
+// list reads a list of texts. Where a plain text is allowed in its place, alone tells what it means.
 func (r *reader) list(name string, into *[]string, alone func(string) []string) {
 	v, ok := r.raw[name]
 	if !ok {
@@ -157,17 +157,8 @@ func (r *reader) list(name string, into *[]string, alone func(string) []string) 
 			*into = alone(v)
 			return
 		}
-	case []any:
-		list := make([]string, len(v))
-		for i, item := range v {
-			s, ok := item.(string)
-			if !ok {
-				r.fail(name, "a list of texts")
-				return
-			}
-			list[i] = s
-		}
-		*into = list
+	case []string:
+		*into = v
 		return
 	}
 	r.fail(name, "a list of texts")

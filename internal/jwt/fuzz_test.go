@@ -127,8 +127,15 @@ func sameValue(got, want any) error {
 		}
 		return nil
 	case []any:
-		list, ok := got.([]any)
-		if !ok || len(list) != len(want) {
+		list, _ := got.([]any)
+		texts, isTexts := got.([]string)
+		if isTexts == slices.ContainsFunc(want, func(item any) bool { _, ok := item.(string); return !ok }) {
+			return fmt.Errorf("%v is a %T", want, got)
+		}
+		for _, text := range texts {
+			list = append(list, text)
+		}
+		if len(list) != len(want) {
 			return fmt.Errorf("%v is not %v", got, want)
 		}
 		for i, value := range want {
@@ -221,10 +228,8 @@ func listOf(value any) (list []string) {
 	switch value := value.(type) {
 	case string:
 		return []string{value}
-	case []any:
-		for _, item := range value {
-			list = append(list, item.(string))
-		}
+	case []string:
+		return value
 	}
 	return list
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -18,7 +19,8 @@ var errNotJSON = errors.New("not JSON")
 
 // DecodeObject reads one JSON object, more strictly than encoding/json does: members are unique at every depth and
 // compared exactly, the text is Unicode (no invalid UTF-8, no lone surrogates), nesting is bounded, and every number
-// is one that a 64-bit float can hold. Integers that fit become int64, other numbers stay json.Number.
+// is one that a 64-bit float can hold. Integers that fit become int64, other numbers stay json.Number. Lists that hold
+// texts only, and empty ones, become []string, other lists []any.
 //
 // What is returned shares no memory with data.
 func DecodeObject(data []byte) (map[string]any, error) {
@@ -125,15 +127,23 @@ func (d *decoder) object(depth int) map[string]any {
 	return object
 }
 
-func (d *decoder) list(depth int) []any {
+// list returns []string for a list of nothing but texts, which claims share with those who read them typed.
+func (d *decoder) list(depth int) any {
 	var room [16]any
-	items := room[:0]
+	items, allTexts := room[:0], true
 	for more := d.enter(']', depth); more; more = d.proceed(']') {
-		items = append(items, d.value(depth+1))
+		item := d.value(depth + 1)
+		_, isText := item.(string)
+		items, allTexts = append(items, item), allTexts && isText
 	}
-	list := make([]any, len(items))
-	copy(list, items)
-	return list
+	if !allTexts {
+		return slices.Clone(items)
+	}
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = item.(string)
+	}
+	return texts
 }
 
 // enter reads the bracket that begins an object or a list, and tells whether there is anything before the end.

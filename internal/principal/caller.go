@@ -57,10 +57,6 @@ type Credential struct {
 type Identity struct {
 	*jwt.Claims
 
-	// Memo keeps what a reader derived from the claims, such as their form in the policy language, so that it is
-	// derived once per token and not once per request.
-	Memo Memo
-
 	// Headers keeps the identity headers, as they were last written for some configuration.
 	Headers atomic.Pointer[Headers]
 }

@@ -24,21 +24,6 @@ func Claim(claims map[string]any, path string) (value any, ok bool) {
 	return nil, false
 }
 
-// TextList returns the items of a claim that is a list of texts and nothing else.
-func TextList(value any) (list []string, ok bool) {
-	items, ok := value.([]any)
-	if !ok {
-		return nil, false
-	}
-	list = make([]string, len(items))
-	for i, item := range items {
-		if list[i], ok = item.(string); !ok {
-			return nil, false
-		}
-	}
-	return list, true
-}
-
 // Text returns a claim as text: a text as it is, everything else as compact JSON.
 func Text(value any) string {
 	if s, ok := value.(string); ok {

@@ -64,7 +64,7 @@ func (c *Caller) userPlaceholder(claim string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	if list, ok := TextList(value); ok {
+	if list, ok := value.([]string); ok {
 		return strings.Join(list, ","), true
 	}
 	return Text(value), true
