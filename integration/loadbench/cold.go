@@ -18,17 +18,17 @@ const routes = 100
 type durations struct{ bare, ours []float64 } // milliseconds
 
 // alternate measures both gateways in turn.
-func alternate(rounds int, measure func(ours bool) (time.Duration, error)) (d durations, err error) {
+func alternate(rounds int, measure func(kind) (time.Duration, error)) (d durations, err error) {
 	for range rounds {
-		bare, err := measure(false)
+		without, err := measure(bare)
 		if err != nil {
 			return d, err
 		}
-		ours, err := measure(true)
+		with, err := measure(ours)
 		if err != nil {
 			return d, err
 		}
-		d.bare, d.ours = append(d.bare, bare.Seconds()*1e3), append(d.ours, ours.Seconds()*1e3)
+		d.bare, d.ours = append(d.bare, without.Seconds()*1e3), append(d.ours, with.Seconds()*1e3)
 	}
 	return d, nil
 }
@@ -37,9 +37,9 @@ func alternate(rounds int, measure func(ours bool) (time.Duration, error)) (d du
 // fetched for it.
 func (w *world) coldStarts(ctx context.Context, s settings) (durations, error) {
 	t := mintOne(w.issuer, 0, "RS256")
-	return alternate(s.rounds, func(ours bool) (took time.Duration, err error) {
+	return alternate(s.rounds, func(k kind) (took time.Duration, err error) {
 		began := time.Now()
-		g, err := w.startGateway(ctx, ours, oneRoute(ours))
+		g, err := w.startGateway(ctx, k, oneRoute(k))
 		if err != nil {
 			return 0, err
 		}
@@ -57,16 +57,13 @@ func (w *world) coldStarts(ctx context.Context, s settings) (durations, error) {
 // reloads measures how long the admin API takes to answer to a Caddyfile of many routes, which all are new to it.
 func (w *world) reloads(ctx context.Context, s settings) (d durations, err error) {
 	t := mintOne(w.issuer, 0, "RS256")
-	b, err := w.startBoth(ctx, func(ours bool) string { return manyRoutes(ours, routes) })
+	gateways, err := w.start(ctx, []kind{bare, ours}, func(k kind) string { return manyRoutes(k, routes) })
 	if err != nil {
 		return d, err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
-	return alternate(s.rounds, func(ours bool) (took time.Duration, err error) {
-		g := b.bare
-		if ours {
-			g = b.ours
-		}
+	defer func() { err = errors.Join(err, gateways.stop()) }()
+	return alternate(s.rounds, func(k kind) (took time.Duration, err error) {
+		g := gateways[k]
 		began := time.Now()
 		if err := g.reload(ctx); err != nil {
 			return 0, err

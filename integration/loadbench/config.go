@@ -49,23 +49,38 @@ const guarded = `okta_auth main
 	}
 	`
 
-// guard returns the directives that make the difference between the gateways, nothing for the bare one.
-func guard(ours bool, name, prefix string) string {
-	if !ours {
+// kind is what a gateway does beyond proxying.
+type kind string
+
+const (
+	bare    kind = "bare"    // nothing
+	headers kind = "headers" // what is in identityHeaders alone
+	ours    kind = "ours"
+)
+
+// kinds are all of them, in the order of their rounds.
+var kinds = []kind{bare, headers, ours}
+
+// guard returns the directives that make the difference between the gateways.
+func guard(k kind, name, prefix string) string {
+	switch k {
+	case bare:
 		return ""
+	case headers:
+		return identityDirective + "\n"
 	}
 	return strings.NewReplacer("NAME", name, "PREFIX", prefix).Replace(guarded)
 }
 
 // oneRoute is the gateway under load.
-func oneRoute(ours bool) string { return guard(ours, "bench", "") + "reverse_proxy BACKEND" }
+func oneRoute(k kind) string { return guard(k, "bench", "") + "reverse_proxy BACKEND" }
 
 // manyRoutes is the gateway that is reloaded.
-func manyRoutes(ours bool, n int) string {
+func manyRoutes(k kind, n int) string {
 	var b strings.Builder
 	for i := range n {
 		name, prefix := fmt.Sprintf("route-%d", i), fmt.Sprintf("/route-%d", i)
-		fmt.Fprintf(&b, "handle %s/* {\n%s reverse_proxy BACKEND\n}\n", prefix, guard(ours, name, prefix))
+		fmt.Fprintf(&b, "handle %s/* {\n%s reverse_proxy BACKEND\n}\n", prefix, guard(k, name, prefix))
 	}
 	return b.String()
 }

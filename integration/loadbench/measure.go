@@ -19,44 +19,44 @@ type round struct {
 
 // result is what came of one set: rounds of the same index were neighbours.
 type result struct {
-	set        *set
-	bare, ours []round
+	set    *set
+	rounds map[kind][]round
 }
 
 // measure lets fresh gateways take turns with one set of tokens.
 func (w *world) measure(ctx context.Context, s settings, tokens *set) (r result, err error) {
-	r = result{set: tokens}
-	b, err := w.startBoth(ctx, oneRoute)
+	r = result{set: tokens, rounds: make(map[kind][]round)}
+	gateways, err := w.start(ctx, kinds, oneRoute)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
-	if err := errors.Join(b.bare.connect(ctx, s.connections), b.ours.connect(ctx, s.connections)); err != nil {
-		return r, err
+	defer func() { err = errors.Join(err, gateways.stop()) }()
+	for _, g := range gateways {
+		if err := g.connect(ctx, s.connections); err != nil {
+			return r, err
+		}
 	}
 	if tokens.perRound == 0 {
-		if _, err := b.ours.drive(s.limit, tokens.from(ctx, 0, len(tokens.tokens))); err != nil {
+		if _, err := gateways[ours].drive(s.limit, tokens.from(ctx, 0, len(tokens.tokens))); err != nil {
 			return r, err
 		}
 	}
 	for i := range s.rounds + 1 {
-		bare, err := w.round(b.bare, s.roundTime, tokens.draw(ctx, i))
-		if err != nil {
-			return r, err
-		}
-		ours, err := w.round(b.ours, s.roundTime, tokens.draw(ctx, i))
-		if err != nil {
-			return r, err
-		}
-		if i > 0 {
-			r.bare, r.ours = append(r.bare, bare), append(r.ours, ours)
+		for _, k := range kinds {
+			m, err := w.round(gateways[k], s.roundTime, tokens.draw(ctx, i))
+			if err != nil {
+				return r, err
+			}
+			if i > 0 {
+				r.rounds[k] = append(r.rounds[k], m)
+			}
 		}
 	}
 	if s.profile == "" {
 		return r, nil
 	}
-	for _, g := range []*subject{b.bare, b.ours} {
-		path := s.profile + "." + tokens.name + "." + g.name
+	for _, k := range kinds {
+		g, path := gateways[k], s.profile+"."+tokens.name+"."+string(k)
 		if err := g.child.call(order{Do: "profile", Text: path}, nil); err != nil {
 			return r, err
 		}
@@ -120,16 +120,16 @@ func (w *world) round(g *subject, length time.Duration, next func() (token, bool
 // check compares what the backend saw with the requests that were sent.
 func (g *subject) check(seen sightings, requests int) error {
 	want := sightings{Requests: int64(requests)}
-	if g.ours {
-		want.Identified = want.Requests
-	} else {
+	if g.kind == bare {
 		want.Tokens = want.Requests
+	} else {
+		want.Identified = want.Requests
 	}
 	if requests == 0 {
-		return fmt.Errorf("%s: the round had no tokens", g.name)
+		return fmt.Errorf("%s: the round had no tokens", g.kind)
 	}
 	if seen != want {
-		return fmt.Errorf("%s: the backend saw %+v, want %+v", g.name, seen, want)
+		return fmt.Errorf("%s: the backend saw %+v, want %+v", g.kind, seen, want)
 	}
 	return nil
 }

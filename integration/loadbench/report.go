@@ -23,27 +23,34 @@ const loadHeader = `| tokens | gateway | requests/s | CPU µs/request | p50 ms |
 
 // reportLoad writes the rows of one set, as soon as it was measured.
 func reportLoad(out io.Writer, r result) {
-	row := func(gateway string, rounds []round, found string) {
-		of := func(f field) float64 { return median(collect(rounds, f)) }
+	for _, k := range kinds {
+		of := func(f field) float64 { return median(collect(r.rounds[k], f)) }
+		found := "–"
+		if k == ours {
+			found = fmt.Sprintf("%.1f %%", of(hits))
+		}
 		fmt.Fprintf(out, "| %s | %s | %.0f | %.1f | %.2f | %.2f | %.0f | %.1f | %s |\n",
-			r.set.name, gateway, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found)
+			r.set.name, k, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found)
 	}
-	row("bare", r.bare, "–")
-	row("ours", r.ours, fmt.Sprintf("%.1f %%", median(collect(r.ours, hits))))
 }
 
 // reportRatios writes what the measurements are for.
 func reportRatios(out io.Writer, results []result) {
-	fmt.Fprintln(out, "\nours/bare, by pairs of neighbouring rounds: median (least–most)")
-	fmt.Fprintln(out, "\n| tokens | CPU/request | CPU µs added | requests/s | p50 | p99 |")
-	fmt.Fprintln(out, "|---|--:|--:|--:|--:|--:|")
-	for _, r := range results {
-		of := func(f field) string { return spread("%.2f", ratios(collect(r.bare, f), collect(r.ours, f))) }
-		added := collect(r.ours, cpu)
-		for i, b := range r.bare {
-			added[i] -= b.cpu
+	for _, pair := range []struct{ k, floor kind }{{ours, bare}, {headers, bare}, {ours, headers}} {
+		fmt.Fprintf(out, "\n%s/%s, by neighbouring rounds: median (least–most)\n\n", pair.k, pair.floor)
+		fmt.Fprintln(out, "| tokens | CPU/request | CPU µs added | requests/s | p50 | p99 |")
+		fmt.Fprintln(out, "|---|--:|--:|--:|--:|--:|")
+		for _, r := range results {
+			values := func(f field) (with, floor []float64) {
+				return collect(r.rounds[pair.k], f), collect(r.rounds[pair.floor], f)
+			}
+			of := func(f field) string { with, floor := values(f); return spread("%.2f", ratios(floor, with)) }
+			added, floor := values(cpu)
+			for i := range added {
+				added[i] -= floor[i]
+			}
+			fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.set.name, of(cpu), spread("%.1f", added), of(rate), of(p50), of(p99))
 		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.set.name, of(cpu), spread("%.1f", added), of(rate), of(p50), of(p99))
 	}
 	fmt.Fprintln(out)
 	for _, r := range results {
@@ -83,9 +90,9 @@ func collect(rounds []round, f field) (values []float64) {
 	return values
 }
 
-func ratios(bare, ours []float64) (values []float64) {
-	for i := range bare {
-		values = append(values, ours[i]/bare[i])
+func ratios(floor, with []float64) (values []float64) {
+	for i := range floor {
+		values = append(values, with[i]/floor[i])
 	}
 	return values
 }

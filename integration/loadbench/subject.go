@@ -18,8 +18,7 @@ const patience = 20 * time.Second
 
 // subject is a gateway as the driver sees it.
 type subject struct {
-	name        string
-	ours        bool
+	kind        kind
 	child       *child
 	caddyfile   string
 	address     string // host:port of the site
@@ -59,7 +58,7 @@ func (g *subject) drive(length time.Duration, next func() (token, bool)) ([]time
 			for t, ok := next(); ok; t, ok = next() {
 				began := time.Now()
 				if err := c.get("", t); err != nil {
-					return fmt.Errorf("%s: %w", g.name, err)
+					return fmt.Errorf("%s: %w", g.kind, err)
 				}
 				answered := time.Now()
 				if took[i] = append(took[i], answered.Sub(began)); answered.After(end) {

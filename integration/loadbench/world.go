@@ -97,11 +97,11 @@ func benchmark(ctx context.Context, s settings, out io.Writer) (err error) {
 }
 
 // startGateway starts a gateway and gives it its configuration, but does not wait until it runs.
-func (w *world) startGateway(ctx context.Context, ours bool, routes string) (g *subject, err error) {
-	g = &subject{name: "bare", ours: ours}
+func (w *world) startGateway(ctx context.Context, k kind, routes string) (g *subject, err error) {
+	g = &subject{kind: k}
 	options := ""
-	if ours {
-		g.name, options = "ours", oktaOption
+	if k == ours {
+		options = oktaOption
 	}
 	if g.address, err = oktatest.FreeAddress(); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (w *world) startGateway(ctx context.Context, ours bool, routes string) (g *
 	if g.admin, err = oktatest.FreeAddress(); err != nil {
 		return nil, err
 	}
-	storage, err := os.MkdirTemp(w.scratch, g.name)
+	storage, err := os.MkdirTemp(w.scratch, string(k))
 	if err != nil {
 		return nil, err
 	}
@@ -127,22 +127,34 @@ func (w *world) startGateway(ctx context.Context, ours bool, routes string) (g *
 	return g, nil
 }
 
-// startBoth starts bare Caddy and ours, and waits until they run.
-func (w *world) startBoth(ctx context.Context, routes func(ours bool) string) (b *both, err error) {
-	b = new(both)
-	if b.bare, err = w.startGateway(ctx, false, routes(false)); err != nil {
-		return nil, err
+// start starts a gateway of each kind, and waits until they run.
+func (w *world) start(ctx context.Context, kinds []kind, routes func(kind) string) (gateways fleet, err error) {
+	gateways = make(fleet)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, gateways.stop())
+		}
+	}()
+	for _, k := range kinds {
+		if gateways[k], err = w.startGateway(ctx, k, routes(k)); err != nil {
+			delete(gateways, k)
+			return gateways, err
+		}
 	}
-	if b.ours, err = w.startGateway(ctx, true, routes(true)); err != nil {
-		return nil, errors.Join(err, b.bare.stop())
+	for _, g := range gateways {
+		if err := g.ready(); err != nil {
+			return gateways, err
+		}
 	}
-	if err := errors.Join(b.bare.ready(), b.ours.ready()); err != nil {
-		return nil, errors.Join(err, b.stop())
-	}
-	return b, nil
+	return gateways, nil
 }
 
-// both is the two gateways that are compared.
-type both struct{ bare, ours *subject }
+// fleet is the gateways that are compared.
+type fleet map[kind]*subject
 
-func (b *both) stop() error { return errors.Join(b.bare.stop(), b.ours.stop()) }
+func (f fleet) stop() (err error) {
+	for _, g := range f {
+		err = errors.Join(err, g.stop())
+	}
+	return err
+}
