@@ -1,8 +1,18 @@
 package celpolicy
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
 // manyRules returns a policy of n rules, of which the last allow applies.
@@ -51,6 +61,87 @@ func BenchmarkDecideReading(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkServeHTTP is the whole handler, of which most rules are for other paths; its floor is a handler that does nothing.
+func BenchmarkServeHTTP(b *testing.B) {
+	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	each := func(name string, handler func(http.ResponseWriter, *http.Request) error) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				r, w := newRequest(b, "GET", "/users/alice/profile"), httptest.NewRecorder()
+				attach(r, user(b))
+				for pb.Next() {
+					if err := handler(w, r); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+	each("floor", next)
+	for _, n := range []int{1, 10, 100} {
+		h := provision(b, &Handler{Policy: Policy{Name: fmt.Sprint("bench", n), Rules: manyRules(n)}})
+		h.audit = zap.NewNop()
+		each(fmt.Sprintf("%d_rules", n), func(w http.ResponseWriter, r *http.Request) error { return h.ServeHTTP(w, r, next) })
+	}
+}
+
+// BenchmarkServeHTTPRefused has each reason of cel_policy. Its floor is that of BenchmarkServeHTTP.
+func BenchmarkServeHTTPRefused(b *testing.B) {
+	h := provision(b, &Handler{Policy: Policy{Name: "refusing", Rules: []Rule{
+		{Allow: "open", Path: "/open", When: "true"},
+		{Allow: "broken", Path: "/broken", When: fails},
+		{Allow: "paid", Path: "/pay", When: "true"},
+		{StepUp: "strong", Path: "/pay", ACRValues: []string{"other"}},
+	}}})
+	h.audit = zap.NewNop()
+	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	for _, refused := range []struct {
+		reason deny.Reason
+		path   string
+		caller *principal.Caller
+	}{
+		{deny.NoCredential, "/", &principal.Caller{Judged: true}},
+		{deny.PolicyDenied, "/", user(b)},
+		{deny.PolicyError, "/broken", user(b)},
+		{deny.StepUpRequired, "/pay", user(b)},
+		{deny.AmbiguousPath, "/a/../b", user(b)},
+		{deny.MalformedRequest, "/open?a;b", user(b)},
+	} {
+		b.Run(refused.reason.String(), func(b *testing.B) {
+			r, w := newRequest(b, "GET", refused.path), httptest.NewRecorder()
+			attach(r, refused.caller)
+			b.ReportAllocs()
+			for b.Loop() {
+				var refusal *deny.Refusal
+				if err := h.ServeHTTP(w, r, next); !errors.As(err, &refusal) || refusal.Reason != refused.reason {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkCheckRequest is the check of path, method and query before any rule; its floor reads the path once.
+func BenchmarkCheckRequest(b *testing.B) {
+	r := newRequest(b, "GET", "/users/alice@example.com/documents/2026/report%20final.pdf?page=2&sort=name")
+	b.Run("floor", func(b *testing.B) {
+		for b.Loop() {
+			if strings.IndexByte(r.URL.Path, '\\') >= 0 {
+				b.Fatal("a backslash")
+			}
+		}
+	})
+	b.Run("all", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if refusal := checkRequest(r); refusal != nil {
+				b.Fatal(refusal)
+			}
+		}
+	})
 }
 
 // TestDecisionsStayWithinTheirAllocations holds what a rule costs on every request: one allocation per decision, and
