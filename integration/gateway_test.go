@@ -329,7 +329,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(seen{r.Method, r.URL.Path, r.RequestURI, r.Header, r.Trailer, string(body)})
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	address, err := oktatest.FreeAddress()
 	if err != nil {
