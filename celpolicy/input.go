@@ -27,7 +27,7 @@ type input struct {
 	path    *pattern // of the rule that is being evaluated
 
 	objects struct{ principal, request object }
-	fields  [requestFieldCount]ref.Val // of request
+	fields  []ref.Val // of request; nil until one is read
 	now     ref.Val
 }
 
@@ -64,10 +64,8 @@ func (in *input) ResolveName(name string) (any, bool) {
 	return nil, false
 }
 
-const requestFieldCount = 9
-
 // requestFields are the fields of request. An absent one is nil.
-var requestFields = [requestFieldCount]struct {
+var requestFields = []struct {
 	name    string
 	celType *cel.Type
 	get     func(*input) ref.Val
@@ -92,6 +90,9 @@ var requestType = func() *objectType {
 }()
 
 func (in *input) readField(index int) ref.Val {
+	if in.fields == nil {
+		in.fields = make([]ref.Val, len(requestFields))
+	}
 	if in.fields[index] == nil {
 		in.fields[index] = requestFields[index].get(in)
 	}
