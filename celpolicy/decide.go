@@ -92,7 +92,7 @@ func (r *rule) applies(in *input) (bool, error) {
 	if r.when == nil {
 		return true, nil
 	}
-	in.path = r.path
+	in.params = params{pattern: r.path, path: in.request.URL.Path}
 	value, _, err := r.when.Eval(in)
 	if err != nil {
 		return false, err

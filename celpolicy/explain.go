@@ -2,6 +2,7 @@ package celpolicy
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -88,7 +89,7 @@ func (x *ruleExplanation) judge(compiled *rule, in *input, r *http.Request) {
 		return
 	}
 	if len(compiled.path.params()) > 0 {
-		x.Params = compiled.path.values(r.URL.Path)
+		x.Params = maps.Collect(compiled.path.values(r.URL.Path))
 	}
 	var err error
 	switch x.Applies, err = compiled.applies(in); {

@@ -226,8 +226,8 @@ func TestClaimsHaveTheirNaturalTypes(t *testing.T) {
 	caller := &principal.Caller{Identity: identity(t, map[string]any{
 		"int": int64(5), "exponent": json.Number("1e3"), "point": json.Number("2.0"), "half": json.Number("0.5"),
 		"huge": json.Number("18446744073709551615"), "larger": json.Number("1e300"), "tiny": json.Number("1e-999999999"),
-		"negative": json.Number("-3"), "yes": true, "null": nil, "empty": []any{}, "mixed": []any{int64(1), "a", json.Number("2"), nil},
-		"nested":      map[string]any{"list": []any{map[string]any{"n": json.Number("7")}}},
+		"negative": json.Number("-3"), "yes": true, "null": nil, "empty": []any{}, "mixed": []any{int64(1), "a", json.Number("2.0"), nil},
+		"nested":      map[string]any{"list": []any{map[string]any{"n": json.Number("7.0")}}, "m": map[string]any{"n": json.Number("1e1")}},
 		"a b":         "space",
 		"https://x/y": "url",
 	})}
@@ -240,6 +240,9 @@ func TestClaimsHaveTheirNaturalTypes(t *testing.T) {
 		`claims.tiny == 0 && claims.negative - 1 == -4`,
 		`claims.yes == true && claims["null"] == null && has(claims.yes)`,
 		`claims.empty == [] && claims.mixed == [1, "a", 2, null] && 2 in claims.mixed`,
+		`claims.mixed.exists(v, v == 2) && claims.mixed.filter(v, type(v) == int) == [1, 2] && claims.mixed[2] == 2`,
+		`claims.nested == {"list": [{"n": 7}], "m": {"n": 10}} && claims.nested.list.all(o, o.n == 7 && type(o.n) == int)`,
+		`claims.nested.exists(k, v, k == "m" && dyn(v).n == 10) && claims.nested.m.all(k, v, type(v) == int)`,
 		`claims.nested.list[0].n + 1 == 8 && has(claims.nested.list) && !has(claims.nested.other)`,
 		`claims["a b"] == "space" && claims["https://x/y"] == "url"`,
 		`claims.exists(k, k == "int") && size(claims) == 15`,

@@ -24,7 +24,7 @@ type input struct {
 	caller  *principal.Caller
 	claims  *jwt.Claims
 	time    time.Time
-	path    *pattern // of the rule that is being evaluated
+	params  params // of the rule that is being evaluated
 
 	objects struct{ principal, request object }
 	fields  []ref.Val // of request; nil until one is read
@@ -54,7 +54,7 @@ func (in *input) ResolveName(name string) (any, bool) {
 	case "request":
 		return &in.objects.request, true
 	case "params":
-		return in.path.values(in.request.URL.Path), true
+		return &in.params, true
 	case "now":
 		if in.now == nil {
 			in.now = types.Timestamp{Time: in.time.UTC()}

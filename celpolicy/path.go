@@ -3,6 +3,7 @@ package celpolicy
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -169,21 +170,21 @@ func isASCII(s string) bool {
 	return true
 }
 
-// values returns the parameters of a path that the pattern matches.
-func (p *pattern) values(path string) map[string]string {
-	values := make(map[string]string)
-	if p == nil {
-		return values
-	}
-	rest := strings.TrimPrefix(path, "/")
-	for _, s := range p.segments {
-		var text string
-		text, rest, _ = strings.Cut(rest, "/")
-		if s.param != "" {
-			values[s.param] = text
+// values yields the parameters of a path that the pattern matches, by name.
+func (p *pattern) values(path string) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		if p == nil {
+			return
+		}
+		rest := strings.TrimPrefix(path, "/")
+		for _, s := range p.segments {
+			var text string
+			text, rest, _ = strings.Cut(rest, "/")
+			if s.param != "" && !yield(s.param, text) {
+				return
+			}
 		}
 	}
-	return values
 }
 
 // ambiguousText reports what in a decoded path, or a pattern, backends read in more than one way.

@@ -97,7 +97,7 @@ func TestParametersAreDecodedSegments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := p.values(r.URL.Path), map[string]string{"id": "a b", "name": "é"}; !maps.Equal(got, want) {
+	if got, want := maps.Collect(p.values(r.URL.Path)), map[string]string{"id": "a b", "name": "é"}; !maps.Equal(got, want) {
 		t.Errorf("parameters = %v, want %v", got, want)
 	}
 	rules := []Rule{

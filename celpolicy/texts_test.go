@@ -1,6 +1,7 @@
 package celpolicy
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -47,6 +48,15 @@ func TestListsOfTheTokenAreAsLiteralOnes(t *testing.T) {
 	}
 }
 
+func TestListsOfTheTokenAreNoTexts(t *testing.T) {
+	r := newRequest(t, "GET", "/")
+	for _, expression := range []string{`string(dyn(principal.groups)) == ""`, `string(dyn(claims.groups)) == ""`} {
+		if d := evaluate(t, expression, r, user(t)); d.Result != Error {
+			t.Errorf("%s is %s, want an error", expression, d.Result)
+		}
+	}
+}
+
 func TestEmptyListsOfTheTokenAreEmpty(t *testing.T) {
 	r := newRequest(t, "GET", "/")
 	for _, expression := range []string{
@@ -59,5 +69,19 @@ func TestEmptyListsOfTheTokenAreEmpty(t *testing.T) {
 		if d := evaluate(t, expression, r, caller); d.Result != Allow {
 			t.Errorf("%s is %s (%v), want allow", expression, d.Result, d.Err)
 		}
+	}
+}
+
+func TestListsOfTheTokenAreGoSlicesToGo(t *testing.T) {
+	list := &textList{"Everyone", "Admin"}
+	want := []string{"Everyone", "Admin"}
+	if got := list.Value(); !reflect.DeepEqual(got, want) {
+		t.Errorf("Value = %v, want %v", got, want)
+	}
+	if got, err := list.ConvertToNative(reflect.TypeFor[[]string]()); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("ConvertToNative = %v, %v, want %v", got, err, want)
+	}
+	if got, err := list.ConvertToNative(reflect.TypeFor[int]()); err == nil {
+		t.Errorf("ConvertToNative(int) = %v, want an error", got)
 	}
 }
