@@ -195,16 +195,17 @@ func TestPlaceholdersThatCarryCredentialsAreErrors(t *testing.T) {
 }
 
 func TestCredentialsAreHidden(t *testing.T) {
-	const token = "eyJhbGciOiJub25lIn0.e30.c2ln"
+	const token, proof = "eyJhbGciOiJub25lIn0.e30.c2ln", "eyJ0eXAiOiJkcG9wK2p3dCJ9.e30.c2ln"
 	r := newRequest(t, "GET", "/?access_token="+token+"&ACCESS_TOKEN=x&a="+token+"&b=1&access%5Ftoken=y")
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "DPoP", "Proxy_Authorization"} {
 		r.Header[name] = []string{"secret"}
 	}
 	r.Header.Set("X-Token", "Token "+token)
+	r.Header.Set("X-Proof", proof)
 	r.Header.Set("X-Original-URL", "/other")
 	r.Header.Set("X-Fine", "1")
 	caller := user(t)
-	caller.Taken = []*principal.Credential{{Source: "header X-Token", Token: token}}
+	caller.Taken = []*principal.Credential{{Source: "header X-Token", Token: token, Proofs: []string{"", proof}}, {Source: "cookie empty"}}
 	caddyhttp.SetVar(r.Context(), "copy", "it is "+token)
 	for _, expression := range []string{
 		`request.headers == {"x-fine": ["1"]}`,
