@@ -92,7 +92,7 @@ func (r *rule) applies(in *input) (bool, error) {
 	if r.when == nil {
 		return true, nil
 	}
-	in.params = params{pattern: r.path, path: in.request.URL.Path}
+	in.path = r.path
 	value, _, err := r.when.Eval(in)
 	if err != nil {
 		return false, err

@@ -24,9 +24,10 @@ type input struct {
 	caller  *principal.Caller
 	claims  *jwt.Claims
 	time    time.Time
-	params  params // of the rule that is being evaluated
+	path    *pattern // of the rule that is being evaluated
 
 	objects struct{ principal, request object }
+	tables  struct{ claims, params table }
 	fields  []ref.Val // of request; nil until one is read
 	now     ref.Val
 }
@@ -38,6 +39,8 @@ func newInput(r *http.Request, caller *principal.Caller, now time.Time) *input {
 	}
 	in.objects.principal = object{fieldReader: (*subject)(in.claims), kind: principalType}
 	in.objects.request = object{fieldReader: in, kind: requestType}
+	in.tables.claims = table{(*claimEntries)(in.claims)}
+	in.tables.params = table{(*paramEntries)(in)}
 	return in
 }
 
@@ -50,11 +53,11 @@ func (in *input) ResolveName(name string) (any, bool) {
 	case "principal":
 		return &in.objects.principal, true
 	case "claims":
-		return in.claims.Raw, true
+		return &in.tables.claims, true
 	case "request":
 		return &in.objects.request, true
 	case "params":
-		return &in.params, true
+		return &in.tables.params, true
 	case "now":
 		if in.now == nil {
 			in.now = types.Timestamp{Time: in.time.UTC()}
@@ -62,6 +65,26 @@ func (in *input) ResolveName(name string) (any, bool) {
 		return in.now, true
 	}
 	return nil, false
+}
+
+// paramEntries are what the path of the request has where the pattern of the rule has parameters.
+type paramEntries input
+
+func (e *paramEntries) get(name string) (ref.Val, bool) {
+	for param, value := range e.path.values(e.request.URL.Path) {
+		if param == name {
+			return types.String(value), true
+		}
+	}
+	return nil, false
+}
+
+func (e *paramEntries) all() map[string]any {
+	all := make(map[string]any)
+	for name, value := range e.path.values(e.request.URL.Path) {
+		all[name] = value
+	}
+	return all
 }
 
 // requestFields are the fields of request. An absent one is nil.

@@ -69,6 +69,19 @@ var principalType = func() *objectType {
 	return t
 }()
 
+// claimEntries are the variable claims.
+type claimEntries jwt.Claims
+
+func (e *claimEntries) get(name string) (ref.Val, bool) {
+	value, ok := (*jwt.Claims)(e).Get(name)
+	if !ok {
+		return nil, false
+	}
+	return natives.NativeToValue(value), true
+}
+
+func (e *claimEntries) all() map[string]any { return (*jwt.Claims)(e).All() }
+
 func text(s string) ref.Val {
 	if s == "" {
 		return nil

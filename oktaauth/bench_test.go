@@ -197,8 +197,13 @@ func BenchmarkIdentityHeaders(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	id := &principal.Identity{Claims: &jwt.Claims{Subject: "alice", ClientID: "0oa1", Scopes: []string{"openid", "profile"}, Groups: []string{"Everyone"},
-		Raw: map[string]any{"email": "alice@example.com"}}}
+	claims, err := jwt.ParseClaims(map[string]any{
+		"sub": "alice", "cid": "0oa1", "scp": []string{"openid", "profile"}, "groups": []string{"Everyone"}, "email": "alice@example.com",
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	id := &principal.Identity{Claims: claims}
 	values, refusal := h.values(id)
 	if refusal != nil {
 		b.Fatal(refusal)

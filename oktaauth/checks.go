@@ -121,7 +121,7 @@ func checkRequired(rt *route, v *verified, _ time.Time) *deny.Refusal {
 	c := v.identity
 	var missing string
 	switch {
-	case len(c.Raw) == 0 || c.Issuer == "":
+	case c.Issuer == "":
 		missing = "iss"
 	case c.Audience == nil:
 		missing = "aud"
@@ -137,7 +137,7 @@ func checkRequired(rt *route, v *verified, _ time.Time) *deny.Refusal {
 		missing = "jti"
 	case v.introspected:
 		return nil
-	case rt.Profile == ProfileRFC9068 && c.Raw["client_id"] != c.ClientID: // cid does not stand in for it
+	case rt.Profile == ProfileRFC9068 && !c.Has("client_id"): // cid does not stand in for it
 		missing = "client_id"
 	case rt.Profile == ProfileRFC9068 && c.ID == "":
 		missing = "jti"

@@ -216,7 +216,7 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 // set gives the request the identity headers of its caller. Those of another caller, whom an okta_auth before found by
 // another token, leave: the backend never sees two halves of two identities.
 func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity, values []string) {
-	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Raw, id.Raw) {
+	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Claims, id.Claims) {
 		disown(r, caller)
 	}
 	if len(values) == 0 {
@@ -262,7 +262,7 @@ func disown(r *http.Request, caller *principal.Caller) {
 // claimValue returns how a header gets its value from a claim.
 func claimValue(path string) func(*principal.Identity) string {
 	return func(id *principal.Identity) string {
-		value, ok := principal.Claim(id.Raw, path)
+		value, ok := principal.Claim(id.Claims, path)
 		if !ok {
 			return ""
 		}

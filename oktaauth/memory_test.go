@@ -10,10 +10,10 @@ import (
 	"github.com/caddy-okta/caddy-okta/internal/oktatest"
 )
 
-// A hundred thousand cached tokens of 1 KB take at most 190 MB, with their identity headers. The rules of cel_policy read
+// A hundred thousand cached tokens of 1 KB take at most 150 MB, with their identity headers. The rules of cel_policy read
 // the same claims and keep nothing else; a test there holds that.
 func TestCachedTokenTakesFewBytes(t *testing.T) {
-	const tokens, budget = 10_000, 1900
+	const tokens, budget = 10_000, 1500
 	issuer := newIssuer(t)
 	h := newHandler(t, issuer, nil)
 	heap := func() int64 {

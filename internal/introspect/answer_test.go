@@ -26,11 +26,11 @@ func TestAnActiveAnswerIsAnIdentity(t *testing.T) {
 	}
 	want := map[string]any{"level": int64(3), "username": "ada@example.com", "token_type": "Bearer"}
 	for name, value := range want {
-		if id.Raw[name] != value {
-			t.Errorf("Raw[%s] = %v, want %v", name, id.Raw[name], value)
+		if got, _ := id.Get(name); got != value {
+			t.Errorf("Get(%s) = %v, want %v", name, got, value)
 		}
 	}
-	if _, ok := id.Raw["active"]; ok {
+	if id.Has("active") {
 		t.Error("active is among the claims")
 	}
 }

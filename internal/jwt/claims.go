@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -36,13 +38,92 @@ type Claims struct {
 	// Foreign names a claim that access tokens never carry, when there is one: nonce, at_hash, events.
 	Foreign string
 
-	// Raw holds all claims, as [DecodeObject] returns them. Lists of texts are the same ones as above.
-	Raw map[string]any
+	typed  uint16         // the claims of fields that the token has, as their fields say them; bits are places in fields
+	others map[string]any // the claims of no field, and those that their fields do not say exactly
+}
+
+// fields are the claims that have one. A cache keeps many tokens: what a field says is not kept twice.
+var fields = []struct {
+	name string
+	get  func(*Claims) any
+}{
+	{"iss", func(c *Claims) any { return c.Issuer }},
+	{"sub", func(c *Claims) any { return c.Subject }},
+	{"cid", func(c *Claims) any { return c.ClientID }},
+	{"client_id", func(c *Claims) any { return c.ClientID }},
+	{"uid", func(c *Claims) any { return c.UserID }},
+	{"jti", func(c *Claims) any { return c.ID }},
+	{"acr", func(c *Claims) any { return c.ACR }},
+	{"amr", func(c *Claims) any { return c.AMR }},
+	{"aud", func(c *Claims) any { return c.Audience }},
+	{"groups", func(c *Claims) any { return c.Groups }},
+	{"scp", func(c *Claims) any { return c.Scopes }},
+	{"exp", func(c *Claims) any { return c.ExpiresAt.Unix() }},
+	{"nbf", func(c *Claims) any { return c.NotBefore.Unix() }},
+	{"iat", func(c *Claims) any { return c.IssuedAt.Unix() }},
+	{"auth_time", func(c *Claims) any { return c.AuthenticatedAt.Unix() }},
+}
+
+var fieldOf = func() map[string]int {
+	places := make(map[string]int, len(fields))
+	for i, f := range fields {
+		places[f.name] = i
+	}
+	return places
+}()
+
+// Get returns a claim, as [DecodeObject] does.
+func (c *Claims) Get(name string) (any, bool) {
+	if i, ok := fieldOf[name]; ok && c.typed&(1<<i) != 0 {
+		return fields[i].get(c), true
+	}
+	value, ok := c.others[name]
+	return value, ok
+}
+
+// Has reports whether the token has a claim.
+func (c *Claims) Has(name string) bool {
+	_, ok := c.Get(name)
+	return ok
+}
+
+// All returns all claims, as [DecodeObject] does. The map is the caller's.
+func (c *Claims) All() map[string]any {
+	all := make(map[string]any, len(c.others)+bits.OnesCount16(c.typed))
+	maps.Copy(all, c.others)
+	for i, f := range fields {
+		if c.typed&(1<<i) != 0 {
+			all[f.name] = f.get(c)
+		}
+	}
+	return all
+}
+
+// keep keeps what the fields do not say.
+func (c *Claims) keep(raw map[string]any) {
+	for name, value := range raw {
+		i, exact := fieldOf[name]
+		switch v := value.(type) {
+		case string: // a list may be written as a text, and an empty text is as an absent one
+			exact = exact && v != "" && name != "aud" && name != "groups"
+		case []string, int64:
+		default:
+			exact = false
+		}
+		if exact {
+			c.typed |= 1 << i
+			continue
+		}
+		if c.others == nil {
+			c.others = make(map[string]any)
+		}
+		c.others[name] = value
+	}
 }
 
 // ParseClaims types the claims of raw, as [Parse] returned it.
 func ParseClaims(raw map[string]any) (*Claims, error) {
-	c := &Claims{Raw: raw}
+	c := new(Claims)
 	var cid, clientID string
 	r := reader{raw: raw}
 	r.text("iss", &c.Issuer)
@@ -81,6 +162,7 @@ func ParseClaims(raw map[string]any) (*Claims, error) {
 			break
 		}
 	}
+	c.keep(raw)
 	common.learn([]string{c.Issuer, c.ClientID}, c.Audience, c.Scopes, c.Groups)
 	return c, nil
 }

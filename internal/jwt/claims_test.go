@@ -78,12 +78,63 @@ func TestParseClaimsReads(t *testing.T) {
 		{"no foreign claim by another case", `{"Nonce":"n"}`, Claims{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.want.Raw = mustDecode(t, test.text)
-			got, err := ParseClaims(test.want.Raw)
-			if err != nil || !reflect.DeepEqual(*got, test.want) {
-				t.Errorf("ParseClaims(%s) = %+v, %v, want %+v", test.text, got, err, test.want)
+			raw := mustDecode(t, test.text)
+			got, err := ParseClaims(raw)
+			if err != nil {
+				t.Fatalf("ParseClaims(%s) = %v", test.text, err)
+			}
+			if err := sameClaims(got, raw); err != nil {
+				t.Errorf("ParseClaims(%s): %v", test.text, err)
+			}
+			if got.typed, got.others = 0, nil; !reflect.DeepEqual(*got, test.want) {
+				t.Errorf("ParseClaims(%s) = %+v, want %+v", test.text, got, test.want)
 			}
 		})
+	}
+}
+
+// sameClaims compares what the claims say, one by one and all together, with what they were parsed from.
+func sameClaims(c *Claims, raw map[string]any) error {
+	if all := c.All(); !reflect.DeepEqual(all, raw) {
+		return fmt.Errorf("All = %v, want %v", all, raw)
+	}
+	for name, want := range raw {
+		if got, ok := c.Get(name); !ok || !reflect.DeepEqual(got, want) {
+			return fmt.Errorf("Get(%q) = %#v, %t, want %#v", name, got, ok, want)
+		}
+	}
+	names := []string{"", "absent", "scope"}
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	for _, name := range names {
+		_, present := raw[name]
+		if got, ok := c.Get(name); ok != present || !present && got != nil || c.Has(name) != present {
+			return fmt.Errorf("Get(%q) = %#v, %t, want %t", name, got, ok, present)
+		}
+	}
+	return nil
+}
+
+// What a field says is kept once, and what it does not say exactly is kept beside it.
+func TestClaimsAreKeptOnce(t *testing.T) {
+	for text, others := range map[string]string{
+		`{}`: `{}`,
+		`{"iss":"i","sub":"s","cid":"c","client_id":"c","uid":"u","jti":"j","acr":"a","amr":["p"],"aud":["x"],"groups":[],"scp":["p"],"exp":4,"nbf":0,"iat":-2,"auth_time":1}`: `{}`,
+		`{"iss":"","sub":"","client_id":"c","uid":"","jti":"","acr":""}`:                                                      `{"iss":"","sub":"","uid":"","jti":"","acr":""}`,
+		`{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`:                                                `{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`,
+		`{"scp":["a"],"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`: `{"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`,
+	} {
+		c, err := ParseClaims(mustDecode(t, text))
+		if err != nil {
+			t.Fatalf("ParseClaims(%s) = %v", text, err)
+		}
+		if want := mustDecode(t, others); len(c.others) != len(want) || len(want) > 0 && !reflect.DeepEqual(c.others, want) {
+			t.Errorf("beside the fields of %s are %v, want %v", text, c.others, want)
+		}
+		if err := sameClaims(c, mustDecode(t, text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -188,6 +188,9 @@ func FuzzParseClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if err := sameClaims(c, raw); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
 		for name, got := range map[string]string{"iss": c.Issuer, "sub": c.Subject, "uid": c.UserID, "jti": c.ID, "acr": c.ACR} {
 			if want, present := raw[name]; present && want != got || !present && got != "" {
 				t.Errorf("%q: %s is %q, want %v", text, name, got, want)

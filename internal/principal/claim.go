@@ -3,20 +3,26 @@ package principal
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 )
 
 // Claim returns the claim at a dotted path. A claim whose own name holds dots, such as a URL, is found before a
 // nested one.
-func Claim(claims map[string]any, path string) (value any, ok bool) {
-	if value, ok = claims[path]; ok {
+func Claim(claims *jwt.Claims, path string) (value any, ok bool) { return member(claims.Get, path) }
+
+func member(get func(name string) (any, bool), path string) (value any, ok bool) {
+	if value, ok = get(path); ok {
 		return value, value != nil
 	}
 	for i := range len(path) {
 		if path[i] != '.' {
 			continue
 		}
-		if nested, isObject := claims[path[:i]].(map[string]any); isObject {
-			if value, ok = Claim(nested, path[i+1:]); ok {
+		value, _ = get(path[:i])
+		if nested, isObject := value.(map[string]any); isObject {
+			of := func(name string) (any, bool) { value, ok := nested[name]; return value, ok }
+			if value, ok = member(of, path[i+1:]); ok {
 				return value, true
 			}
 		}

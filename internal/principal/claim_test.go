@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
@@ -13,7 +14,7 @@ func TestClaim(t *testing.T) {
 	claims := identity(t, `{"sub":"ada","null":null,"zero":0,"false":false,"empty":"","list":["x"],
 		"o":{"a":1,"null":null,"o":{"a":2,"b.c":3}},
 		"o.a":"dotted","o.null":"dotted","x.y":{"z":4},"x":{"y":{"w":5},"y.z":6},"n.m":null,"n":{"m":7},
-		"https://acme.example/claims":{"dept":"R"},"":{"":8},".":9}`).Raw
+		"https://acme.example/claims":{"dept":"R"},"":{"":8},".":9}`).Claims
 	for path, want := range map[string]any{
 		"sub":                              "ada",
 		"zero":                             int64(0),
@@ -42,8 +43,8 @@ func TestClaim(t *testing.T) {
 			t.Errorf("Claim(%q) = %v, %t, want nothing", path, got, ok)
 		}
 	}
-	if got, ok := principal.Claim(nil, "a.b"); ok {
-		t.Errorf("Claim(nil claims) = %v, want nothing", got)
+	if got, ok := principal.Claim(new(jwt.Claims), "a.b"); ok {
+		t.Errorf("Claim(no claims) = %v, want nothing", got)
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *Caller) userPlaceholder(claim string) (any, bool) {
 	if c.Identity == nil {
 		return nil, false
 	}
-	value, ok := Claim(c.Identity.Raw, claim)
+	value, ok := Claim(c.Identity.Claims, claim)
 	if !ok {
 		return nil, false
 	}
