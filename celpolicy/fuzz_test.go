@@ -143,7 +143,7 @@ func fuzzedCaller(claims string) *principal.Caller {
 	if err != nil {
 		return nil
 	}
-	return &principal.Caller{Judged: true, ClockSkew: stepUpSkew, Identity: &principal.Identity{Claims: typed}}
+	return &principal.Caller{Judged: true, ClockSkew: stepUpSkew, Identity: typed}
 }
 
 func fuzzedRequest(t *testing.T, method, target string) (*http.Request, bool) {

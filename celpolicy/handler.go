@@ -99,12 +99,10 @@ func (h *Handler) observe(r *http.Request, caller *principal.Caller, refusal *de
 	telemetry.AccessLog(r, "policy_rule", d.Rule)
 	record := telemetry.Record{
 		Decision: d.Result, Refused: refusal != nil, Policy: d.Policy, Rule: d.Rule, Started: started, Reason: deny.OK.String(),
+		Claims: caller.Identity,
 	}
 	if refusal != nil {
 		record.Reason = refusal.Reason.String()
-	}
-	if caller.Identity != nil {
-		record.Claims = caller.Identity.Claims
 	}
 	record.Audit(h.audit, r)
 }

@@ -38,7 +38,7 @@ func newRequest(t testing.TB, method, target string) *http.Request {
 }
 
 // identity returns the identity of a token with these claims.
-func identity(t testing.TB, claims map[string]any) *principal.Identity {
+func identity(t testing.TB, claims map[string]any) *jwt.Claims {
 	t.Helper()
 	text, err := json.Marshal(claims)
 	if err != nil {
@@ -52,7 +52,7 @@ func identity(t testing.TB, claims map[string]any) *principal.Identity {
 	if err != nil {
 		t.Fatalf("ParseClaims(%s) = %v", text, err)
 	}
-	return &principal.Identity{Claims: parsed}
+	return parsed
 }
 
 func user(t testing.TB) *principal.Caller {

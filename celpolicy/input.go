@@ -13,7 +13,6 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
@@ -22,7 +21,7 @@ import (
 type input struct {
 	request *http.Request
 	caller  *principal.Caller
-	claims  *jwt.Claims
+	claims  claimEntries
 	time    time.Time
 	path    *pattern // of the rule that is being evaluated
 
@@ -33,13 +32,13 @@ type input struct {
 }
 
 func newInput(r *http.Request, caller *principal.Caller, now time.Time) *input {
-	in := &input{request: r, caller: caller, claims: anonymous, time: now}
+	in := &input{request: r, caller: caller, claims: claimEntries{Claims: anonymous}, time: now}
 	if caller.Identity != nil {
-		in.claims = caller.Identity.Claims
+		in.claims.Claims = caller.Identity
 	}
-	in.objects.principal = object{fieldReader: (*subject)(in.claims), kind: principalType}
+	in.objects.principal = object{fieldReader: (*subject)(in.claims.Claims), kind: principalType}
 	in.objects.request = object{fieldReader: in, kind: requestType}
-	in.tables.claims = table{(*claimEntries)(in.claims)}
+	in.tables.claims = table{&in.claims}
 	in.tables.params = table{(*paramEntries)(in)}
 	return in
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
@@ -16,7 +17,7 @@ func TestRulesKeepNothingOfAToken(t *testing.T) {
 		Rule{Allow: "readers", When: `"orders:read" in principal.scopes && claims.tenant == principal.subject`},
 	)
 	const tokens, budget = 10_000, 16
-	ids := make([]*principal.Identity, tokens)
+	ids := make([]*jwt.Claims, tokens)
 	for i := range ids {
 		claims := map[string]any{
 			"sub": fmt.Sprint("user", i), "cid": "0oa1", "tenant": fmt.Sprint("tenant", i),

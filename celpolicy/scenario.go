@@ -134,7 +134,7 @@ func (s *scenario) build() (*http.Request, *principal.Caller, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("claims: %w", err)
 		}
-		caller.Identity = &principal.Identity{Claims: claims}
+		caller.Identity = claims
 	}
 	return r, caller, nil
 }

@@ -69,18 +69,36 @@ var principalType = func() *objectType {
 	return t
 }()
 
-// claimEntries are the variable claims.
-type claimEntries jwt.Claims
+// claimEntries are the variable claims. Lists and objects that were read are kept for the other rules of the request.
+type claimEntries struct {
+	*jwt.Claims
+	read []claimRead
+}
+
+type claimRead struct {
+	name  string
+	value ref.Val
+}
 
 func (e *claimEntries) get(name string) (ref.Val, bool) {
-	value, ok := (*jwt.Claims)(e).Get(name)
+	for _, known := range e.read {
+		if known.name == name {
+			return known.value, true
+		}
+	}
+	native, ok := e.Get(name)
 	if !ok {
 		return nil, false
 	}
-	return natives.NativeToValue(value), true
+	value := natives.NativeToValue(native)
+	switch native.(type) {
+	case []string, []any, map[string]any:
+		e.read = append(e.read, claimRead{name, value})
+	}
+	return value, true
 }
 
-func (e *claimEntries) all() map[string]any { return (*jwt.Claims)(e).All() }
+func (e *claimEntries) all() map[string]any { return e.All() }
 
 func text(s string) ref.Val {
 	if s == "" {

@@ -66,7 +66,7 @@ var (
 )
 
 // tokenCache holds verified tokens by keyed digest.
-type tokenCache = cache.Cache[*verified]
+type tokenCache = cache.Cache[known]
 
 // keyState is what one source of keys shares between all its users.
 type keyState struct {
@@ -97,7 +97,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return errors.New("token_cache must not be negative: 0 turns it off")
 	}
 	var err error
-	if a.tokens, err = tokenCaches.Take(struct{}{}, func() (*tokenCache, error) { return cache.New[*verified](size), nil }); err != nil {
+	if a.tokens, err = tokenCaches.Take(struct{}{}, func() (*tokenCache, error) { return cache.New[known](size), nil }); err != nil {
 		return err
 	}
 	a.cacheSize = size

@@ -18,7 +18,7 @@ import (
 // verified is a token whose signature was found good, or that its issuer said to be active, and all that the checks of
 // any route need to know of it. It says nothing about whether the token is valid now or here.
 type verified struct {
-	identity     *principal.Identity
+	identity     *jwt.Claims
 	typ          string // of the token's header; token_type of an introspection answer
 	introspected bool
 
@@ -26,6 +26,29 @@ type verified struct {
 	algorithm string
 	key       *jwks.Key
 	keys      *keyState
+}
+
+// known is a verified token as the cache keeps it: with no object of its own, see [jwt.Packed].
+type known struct {
+	claims    jwt.Packed
+	typ       string
+	algorithm string
+	key       *jwks.Key
+	keys      *keyState
+}
+
+func (v *verified) known() known {
+	return known{v.identity.Pack(), v.typ, v.algorithm, v.key, v.keys}
+}
+
+func (k *known) verified() *verified {
+	var v struct {
+		verified
+		claims jwt.Claims
+	}
+	k.claims.Unpack(&v.claims)
+	v.verified = verified{identity: &v.claims, typ: k.typ, algorithm: k.algorithm, key: k.key, keys: k.keys}
+	return &v.verified
 }
 
 // authenticate judges the credential for this route and now. What it learns on the way is in at.
@@ -65,7 +88,7 @@ func (h *Handler) find(ctx context.Context, token string, at *attempt) (refusal 
 	}
 	if refusal = at.route.judge(valid, at.verified, at.started); refusal == nil {
 		// Only now: a flood of expired or foreign tokens displaces nothing.
-		h.tokens.Put(digest, at.verified, at.verified.identity.ExpiresAt)
+		h.tokens.Put(digest, at.verified.known(), at.verified.identity.ExpiresAt)
 	}
 	return refusal
 }
@@ -82,10 +105,11 @@ func (rt *route) judge(checks []check, v *verified, now time.Time) *deny.Refusal
 // recall looks for the token among those verified before. It finds nothing when the key was withdrawn since, or when
 // the token was verified with keys that this route would not use for it.
 func (h *Handler) recall(digest cache.Digest, at *attempt) *deny.Refusal {
-	v, ok := h.tokens.Get(digest, at.started)
-	if !ok || v.key.Retired() {
+	k, ok := h.tokens.Get(digest, at.started)
+	if !ok || k.key.Retired() {
 		return nil
 	}
+	v := k.verified()
 	rt := h.route(v.identity.Issuer)
 	if rt == nil || rt.keys != v.keys {
 		return nil
@@ -166,7 +190,7 @@ func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error
 			return nil, deny.MalformedToken.Because("%w", err)
 		}
 		return &verified{
-			identity:  &principal.Identity{Claims: claims},
+			identity:  claims,
 			typ:       token.Type,
 			algorithm: token.Algorithm,
 			key:       key,

@@ -365,7 +365,7 @@ func (h *Handler) observe(r *http.Request, caller *principal.Caller, at *attempt
 		record.Decision, record.Refused = "deny", true
 	}
 	if at.verified != nil {
-		record.Claims = at.verified.identity.Claims
+		record.Claims = at.verified.identity
 	}
 	record.Audit(h.audit, r)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
@@ -32,19 +33,19 @@ const maxIdentityHeader = 8 << 10
 // identityHeader is one header and where its value comes from.
 type identityHeader struct {
 	name  string // canonical
-	value func(*principal.Identity) string
+	value func(*jwt.Claims) string
 }
 
 var defaultHeaders = []identityHeader{
-	{"X-User-Id", func(id *principal.Identity) string { return encode(id.Subject) }},
-	{"X-User-Scopes", func(id *principal.Identity) string { return encodeList(id.Scopes, " ") }},
-	{"X-User-Groups", func(id *principal.Identity) string { return encodeList(id.Groups, ",") }},
+	{"X-User-Id", func(id *jwt.Claims) string { return encode(id.Subject) }},
+	{"X-User-Scopes", func(id *jwt.Claims) string { return encodeList(id.Scopes, " ") }},
+	{"X-User-Groups", func(id *jwt.Claims) string { return encodeList(id.Groups, ",") }},
 	{"X-User-Email", claimValue("email")},
-	{"X-Client-Id", func(id *principal.Identity) string { return encode(id.ClientID) }},
+	{"X-Client-Id", func(id *jwt.Claims) string { return encode(id.ClientID) }},
 }
 
 // issuerHeader tells apart subjects of several issuers: a subject is unique within its issuer only.
-var issuerHeader = identityHeader{"X-User-Issuer", func(id *principal.Identity) string { return encode(id.Issuer) }}
+var issuerHeader = identityHeader{"X-User-Issuer", func(id *jwt.Claims) string { return encode(id.Issuer) }}
 
 // headers are the identity headers of one handler.
 type headers struct {
@@ -215,31 +216,27 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 
 // set gives the request the identity headers of its caller. Those of another caller, whom an okta_auth before found by
 // another token, leave: the backend never sees two halves of two identities.
-func (h *headers) set(r *http.Request, caller *principal.Caller, id *principal.Identity, values []string) {
-	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before.Claims, id.Claims) {
+func (h *headers) set(r *http.Request, caller *principal.Caller, id *jwt.Claims, values []string) {
+	if before := caller.Identity; before != nil && before != id && !reflect.DeepEqual(before, id) {
 		disown(r, caller)
 	}
 	if len(values) == 0 {
 		return
 	}
-	lines := slices.Clone(values) // of this request alone: others may change them in place
-	caller.Owned = slices.Grow(caller.Owned, len(lines))
+	caller.Owned = slices.Grow(caller.Owned, len(values))
 	for i, header := range h.sent {
-		if lines[i] == "" {
+		if values[i] == "" {
 			continue
 		}
-		r.Header[header.name] = lines[i : i+1 : i+1]
+		r.Header[header.name] = values[i : i+1 : i+1]
 		if !slices.Contains(caller.Owned, header.name) {
 			caller.Owned = append(caller.Owned, header.name)
 		}
 	}
 }
 
-// values returns the values of the headers that are sent, written once for each identity.
-func (h *headers) values(id *principal.Identity) ([]string, *deny.Refusal) {
-	if written := id.Headers.Load(); written != nil && written.For == h {
-		return written.Values, nil
-	}
+// values returns the values of the headers that are sent, empty for those that the identity lacks.
+func (h *headers) values(id *jwt.Claims) ([]string, *deny.Refusal) {
 	values := make([]string, len(h.sent))
 	for i, header := range h.sent {
 		values[i] = header.value(id)
@@ -247,7 +244,6 @@ func (h *headers) values(id *principal.Identity) ([]string, *deny.Refusal) {
 			return nil, deny.IdentityTooLarge.Because("%s would have %d bytes, at most %d are sent", header.name, size, maxIdentityHeader)
 		}
 	}
-	id.Headers.Store(&principal.Headers{For: h, Values: values})
 	return values, nil
 }
 
@@ -260,9 +256,9 @@ func disown(r *http.Request, caller *principal.Caller) {
 }
 
 // claimValue returns how a header gets its value from a claim.
-func claimValue(path string) func(*principal.Identity) string {
-	return func(id *principal.Identity) string {
-		value, ok := principal.Claim(id.Claims, path)
+func claimValue(path string) func(*jwt.Claims) string {
+	return func(id *jwt.Claims) string {
+		value, ok := principal.Claim(id, path)
 		if !ok {
 			return ""
 		}
@@ -284,11 +280,15 @@ func encodeList(list []string, separator string) string {
 	case 1:
 		return percentEncode(list[0], ","+separator)
 	}
-	encoded := make([]string, len(list))
+	var room [512]byte
+	joined := room[:0]
 	for i, text := range list {
-		encoded[i] = percentEncode(text, ","+separator)
+		if i > 0 {
+			joined = append(joined, separator...)
+		}
+		joined = append(joined, percentEncode(text, ","+separator)...)
 	}
-	return strings.Join(encoded, separator)
+	return string(joined)
 }
 
 // percentEncode encodes "%", bytes outside %x20-7E, a space at either end, and the bytes of also.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/caddy-okta/caddy-okta/internal/discovery"
 	"github.com/caddy-okta/caddy-okta/internal/jwt"
-	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
 // maxBody is the size from which an answer is refused.
@@ -23,7 +22,7 @@ const maxBody = 64 << 10
 type Answer struct {
 	// Identity holds the members of the answer but active, as the claims of a token. Their times and whom they are for
 	// are not checked yet.
-	Identity *principal.Identity
+	Identity *jwt.Claims
 
 	// TokenType is the token_type of the answer; empty when absent.
 	TokenType string
@@ -104,7 +103,7 @@ func parse(body []byte) (*Answer, error) {
 			return nil, &Malformed{fmt.Errorf("the claim %q is not a text", name)}
 		}
 	}
-	return &Answer{&principal.Identity{Claims: claims}, texts[0]}, nil
+	return &Answer{claims, texts[0]}, nil
 }
 
 // failure returns what an answer with another status than 200 means.

@@ -112,7 +112,18 @@ func BenchmarkSteps(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	claims := make([]*Claims, len(tokens))
+	packed := make([]Packed, len(tokens))
+	for i := range tokens {
+		var err error
+		if claims[i], err = ParseClaims(parsed[i].Claims); err != nil {
+			b.Fatal(err)
+		}
+		packed[i] = claims[i].Pack()
+	}
 	for name, step := range map[string]func(i int) error{
+		"Pack":        func(i int) error { claims[i].Pack(); return nil },
+		"Unpack":      func(i int) error { packed[i].Unpack(new(Claims)); return nil },
 		"Parse":       func(i int) error { _, err := Parse(tokens[i]); return err },
 		"Verify":      func(i int) error { return parsed[i].Verify(key.Public()) },
 		"ParseClaims": func(i int) error { _, err := ParseClaims(parsed[i].Claims); return err },

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -38,11 +36,11 @@ type Claims struct {
 	// Foreign names a claim that access tokens never carry, when there is one: nonce, at_hash, events.
 	Foreign string
 
-	typed  uint16         // the claims of fields that the token has, as their fields say them; bits are places in fields
-	others map[string]any // the claims of no field, and those that their fields do not say exactly
+	typed  uint16 // the claims of fields that the token has, as their fields say them; bits are places in fields
+	others string // names and values of the claims of no field, and of those that their fields do not say exactly, packed
 }
 
-// fields are the claims that have one. A cache keeps many tokens: what a field says is not kept twice.
+// fields are the claims that have one.
 var fields = []struct {
 	name string
 	get  func(*Claims) any
@@ -77,8 +75,12 @@ func (c *Claims) Get(name string) (any, bool) {
 	if i, ok := fieldOf[name]; ok && c.typed&(1<<i) != 0 {
 		return fields[i].get(c), true
 	}
-	value, ok := c.others[name]
-	return value, ok
+	for u := unpacker(c.others); u != ""; {
+		if other, value := u.text(), unpacker(u.text()); other == name {
+			return value.value(), true
+		}
+	}
+	return nil, false
 }
 
 // Has reports whether the token has a claim.
@@ -89,8 +91,11 @@ func (c *Claims) Has(name string) bool {
 
 // All returns all claims, as [DecodeObject] does. The map is the caller's.
 func (c *Claims) All() map[string]any {
-	all := make(map[string]any, len(c.others)+bits.OnesCount16(c.typed))
-	maps.Copy(all, c.others)
+	all := make(map[string]any, len(fields))
+	for u := unpacker(c.others); u != ""; {
+		name, value := u.text(), unpacker(u.text())
+		all[name] = value.value()
+	}
 	for i, f := range fields {
 		if c.typed&(1<<i) != 0 {
 			all[f.name] = f.get(c)
@@ -99,8 +104,10 @@ func (c *Claims) All() map[string]any {
 	return all
 }
 
-// keep keeps what the fields do not say.
+// keep keeps what the fields do not say. Two parses of a token have the same outcome.
 func (c *Claims) keep(raw map[string]any) {
+	var room [8]string
+	others := room[:0]
 	for name, value := range raw {
 		i, exact := fieldOf[name]
 		switch v := value.(type) {
@@ -112,13 +119,19 @@ func (c *Claims) keep(raw map[string]any) {
 		}
 		if exact {
 			c.typed |= 1 << i
-			continue
+		} else {
+			others = append(others, name)
 		}
-		if c.others == nil {
-			c.others = make(map[string]any)
-		}
-		c.others[name] = value
 	}
+	slices.Sort(others)
+	var p packer
+	for _, name := range others {
+		var value packer
+		value.value(raw[name])
+		p.text(name)
+		p.text(string(value))
+	}
+	c.others = string(p)
 }
 
 // ParseClaims types the claims of raw, as [Parse] returned it.

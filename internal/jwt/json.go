@@ -24,6 +24,19 @@ var errNotJSON = errors.New("not JSON")
 //
 // What is returned shares no memory with data.
 func DecodeObject(data []byte) (map[string]any, error) {
+	value, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a JSON object")
+	}
+	return object, nil
+}
+
+// decode reads any JSON value.
+func decode(data []byte) (any, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
@@ -32,14 +45,7 @@ func DecodeObject(data []byte) (map[string]any, error) {
 	if d.next(); d.at < len(d.data) {
 		d.fail(errNotJSON)
 	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	object, ok := value.(map[string]any)
-	if !ok {
-		return nil, errors.New("not a JSON object")
-	}
-	return object, nil
+	return value, d.err
 }
 
 // decoder reads JSON (RFC 8259) in one pass and keeps the first error. It is on the path of every token that is not in

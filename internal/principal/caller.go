@@ -2,7 +2,6 @@ package principal
 
 import (
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,7 +18,7 @@ type Caller struct {
 	Judged bool
 
 	// Identity is who was verified; nil is anonymous.
-	Identity *Identity
+	Identity *jwt.Claims
 
 	// Preflight is true for a CORS preflight that was let through without an identity.
 	Preflight bool
@@ -51,20 +50,6 @@ type Credential struct {
 	DPoP   bool        // it came with the scheme DPoP (RFC 9449 §7.1)
 	Proofs []string    // the DPoP header
 	Proven *dpop.Proof // once the proof was found good; it is used up then
-}
-
-// Identity is a verified caller. One value is shared by all requests that carry the same token.
-type Identity struct {
-	*jwt.Claims
-
-	// Headers keeps the identity headers, as they were last written for some configuration.
-	Headers atomic.Pointer[Headers]
-}
-
-// Headers are the values of the identity headers for one identity.
-type Headers struct {
-	For    any      // the configuration that the values are for
-	Values []string // in its order; empty for those that the identity lacks
 }
 
 // Decision is what a policy said, in the words of metrics, audit lines and placeholders.

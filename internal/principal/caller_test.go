@@ -28,7 +28,7 @@ func request(t *testing.T) (*http.Request, *caddy.Replacer) {
 	return caddyhttp.PrepareRequest(r, repl, httptest.NewRecorder(), new(caddyhttp.Server)), repl
 }
 
-func identity(t *testing.T, text string) *principal.Identity {
+func identity(t *testing.T, text string) *jwt.Claims {
 	t.Helper()
 	raw, err := jwt.DecodeObject([]byte(text))
 	if err != nil {
@@ -38,7 +38,7 @@ func identity(t *testing.T, text string) *principal.Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &principal.Identity{Claims: claims}
+	return claims
 }
 
 func TestARequestHasOneCaller(t *testing.T) {
@@ -87,7 +87,7 @@ func TestEnsureWorksWithoutAReplacer(t *testing.T) {
 }
 
 func TestReason(t *testing.T) {
-	ada := &principal.Identity{Claims: &jwt.Claims{Subject: "ada"}}
+	ada := &jwt.Claims{Subject: "ada"}
 	refusal := deny.Expired.Because("late")
 	for _, test := range []struct {
 		name   string
@@ -115,7 +115,7 @@ func TestNothingPrintsACaller(t *testing.T) {
 	r, repl := request(t)
 	c := principal.Ensure(r)
 	c.Taken = []*principal.Credential{{Source: "header Authorization", Token: secret, DPoP: true, Proofs: []string{secret}}}
-	c.Identity = &principal.Identity{Claims: &jwt.Claims{Subject: "ada"}}
+	c.Identity = &jwt.Claims{Subject: "ada"}
 
 	core, logs := observer.New(zapcore.DebugLevel)
 	zap.New(core).Info("line", zap.Any("caller", c), zap.Reflect("again", c))

@@ -48,7 +48,7 @@ func (c *Caller) placeholder(key string) (any, bool) {
 }
 
 // nobody is an identity that says nothing.
-var nobody = &Identity{Claims: new(jwt.Claims)}
+var nobody = new(jwt.Claims)
 
 func (c *Caller) userPlaceholder(claim string) (any, bool) {
 	if claim == "id" {
@@ -60,7 +60,7 @@ func (c *Caller) userPlaceholder(claim string) (any, bool) {
 	if c.Identity == nil {
 		return nil, false
 	}
-	value, ok := Claim(c.Identity.Claims, claim)
+	value, ok := Claim(c.Identity, claim)
 	if !ok {
 		return nil, false
 	}
