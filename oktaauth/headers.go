@@ -270,15 +270,16 @@ func claimValue(path string) func(*jwt.Claims) string {
 }
 
 // encode percent-encodes what cannot stand in a header value as it is, so that one decoding gives the text back.
-func encode(text string) string { return percentEncode(text, "") }
+func encode(text string) string { return inText.encode(text) }
 
 // encodeList joins texts. Within them, the separators of lists are encoded.
 func encodeList(list []string, separator string) string {
-	switch len(list) {
-	case 0:
-		return ""
-	case 1:
-		return percentEncode(list[0], ","+separator)
+	items := inCommaList
+	if separator == " " {
+		items = inSpaceList
+	}
+	if len(list) == 1 {
+		return items.encode(list[0])
 	}
 	var room [512]byte
 	joined := room[:0]
@@ -286,34 +287,48 @@ func encodeList(list []string, separator string) string {
 		if i > 0 {
 			joined = append(joined, separator...)
 		}
-		joined = append(joined, percentEncode(text, ","+separator)...)
+		joined = append(joined, items.encode(text)...)
 	}
 	return string(joined)
 }
 
-// percentEncode encodes "%", bytes outside %x20-7E, a space at either end, and the bytes of also.
-func percentEncode(text, also string) string {
-	encoded := func(i int) bool {
-		c := text[i]
-		return c < ' ' || c > '~' || c == '%' || strings.IndexByte(also, c) >= 0 ||
-			c == ' ' && (i == 0 || i == len(text)-1)
+// alphabet is the bytes that stand for themselves.
+type alphabet [256]bool
+
+var inText, inCommaList, inSpaceList = printableBut("%"), printableBut("%,"), printableBut("%, ")
+
+func printableBut(excluded string) *alphabet {
+	a := new(alphabet)
+	for c := byte(' '); c <= '~'; c++ {
+		a[c] = strings.IndexByte(excluded, c) < 0
 	}
-	first := 0
-	for first < len(text) && !encoded(first) {
-		first++
-	}
-	if first == len(text) {
+	return a
+}
+
+// encode percent-encodes all other bytes, and a space at either end.
+func (a *alphabet) encode(text string) string {
+	if a.spells(text) {
 		return text
 	}
 	const digits = "0123456789ABCDEF"
-	b := make([]byte, first, len(text)+16)
-	copy(b, text)
-	for i := first; i < len(text); i++ {
-		if encoded(i) {
-			b = append(b, '%', digits[text[i]>>4], digits[text[i]&15])
+	b := make([]byte, 0, len(text)+16)
+	for i := range len(text) {
+		c := text[i]
+		if a[c] && (c != ' ' || i > 0 && i < len(text)-1) {
+			b = append(b, c)
 		} else {
-			b = append(b, text[i])
+			b = append(b, '%', digits[c>>4], digits[c&15])
 		}
 	}
 	return string(b)
+}
+
+// spells reports whether nothing in text has to be encoded.
+func (a *alphabet) spells(text string) bool {
+	for i := range len(text) {
+		if !a[text[i]] {
+			return false
+		}
+	}
+	return text == "" || text[0] != ' ' && text[len(text)-1] != ' '
 }

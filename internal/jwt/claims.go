@@ -124,14 +124,12 @@ func (c *Claims) keep(raw map[string]any) {
 		}
 	}
 	slices.Sort(others)
-	var p packer
+	var packed, value [512]byte
+	b := packed[:0]
 	for _, name := range others {
-		var value packer
-		value.value(raw[name])
-		p.text(name)
-		p.text(string(value))
+		b = appendText(appendText(b, name), string(appendValue(value[:0], raw[name])))
 	}
-	c.others = string(p)
+	c.others = string(b)
 }
 
 // ParseClaims types the claims of raw, as [Parse] returned it.

@@ -129,9 +129,10 @@ func TestClaimsAreKeptOnce(t *testing.T) {
 	for text, others := range map[string]string{
 		`{}`: `{}`,
 		`{"iss":"i","sub":"s","cid":"c","client_id":"c","uid":"u","jti":"j","acr":"a","amr":["p"],"aud":["x"],"groups":[],"scp":["p"],"exp":4,"nbf":0,"iat":-2,"auth_time":1}`: `{}`,
-		`{"iss":"","sub":"","client_id":"c","uid":"","jti":"","acr":""}`:                                                      `{"iss":"","sub":"","uid":"","jti":"","acr":""}`,
-		`{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`:                                                `{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`,
-		`{"scp":["a"],"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`: `{"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`,
+		`{"iss":"","sub":"","client_id":"c","uid":"","jti":"","acr":""}`:                                                                                                        `{"iss":"","sub":"","uid":"","jti":"","acr":""}`,
+		`{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`:                                                                                                  `{"aud":"x","groups":"g","scope":"a b","exp":1.5,"iat":1e1,"nbf":2.0}`,
+		`{"scp":["a"],"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`:                                                   `{"scope":"b","email":"e","ver":1,"level":["x"],"cnf":{"jkt":"t"},"nonce":null,"org":{"id":"o","n":[1]}}`,
+		`{"t":true,"f":false,"n":null,"float":1.5,"big":18446744073709551615,"int":-9223372036854775808,"o":{"x":[]},"l":[],"texts":["","é"],"mixed":["x",1,null,["y"]],"":""}`: `{"t":true,"f":false,"n":null,"float":1.5,"big":18446744073709551615,"int":-9223372036854775808,"o":{"x":[]},"l":[],"texts":["","é"],"mixed":["x",1,null,["y"]],"":""}`,
 	} {
 		c, err := ParseClaims(mustDecode(t, text))
 		if err != nil {

@@ -12,24 +12,20 @@ type Packed string
 
 // Pack returns c for a cache.
 func (c *Claims) Pack() Packed {
-	p := make(packer, 0, 512)
-	for _, text := range []string{c.Issuer, c.Subject, c.ClientID, c.UserID, c.ID, c.ACR, c.Foreign} {
-		p.text(text)
+	var room [1024]byte
+	b := room[:0]
+	for _, text := range [...]string{c.Issuer, c.Subject, c.ClientID, c.UserID, c.ID, c.ACR, c.Foreign} {
+		b = appendText(b, text)
 	}
-	for _, date := range []time.Time{c.ExpiresAt, c.NotBefore, c.IssuedAt, c.AuthenticatedAt} {
-		p.date(date)
+	for _, date := range [...]time.Time{c.ExpiresAt, c.NotBefore, c.IssuedAt, c.AuthenticatedAt} {
+		b = appendDate(b, date)
 	}
-	lists := [][]string{c.Scopes, c.Groups, c.Audience, c.AMR}
-	items := 0
-	for _, list := range lists {
-		items += len(list)
+	b = binary.AppendVarint(b, int64(len(c.Scopes)+len(c.Groups)+len(c.Audience)+len(c.AMR)))
+	for _, list := range [...][]string{c.Scopes, c.Groups, c.Audience, c.AMR} {
+		b = appendList(b, list)
 	}
-	p.number(int64(items))
-	for _, list := range lists {
-		p.list(list)
-	}
-	p.number(int64(c.typed))
-	return Packed(append(p, c.others...))
+	b = binary.AppendVarint(b, int64(c.typed))
+	return Packed(append(b, c.others...))
 }
 
 // Unpack writes what was packed into c, which is zero. They share their texts with p.
@@ -52,35 +48,27 @@ func (p Packed) Unpack(c *Claims) {
 	}
 }
 
-// packer writes values one after the other. Each tells where it ends.
-type packer []byte
-
-func (p *packer) number(n int64) { *p = binary.AppendVarint(*p, n) }
-
-func (p *packer) text(s string) {
-	p.number(int64(len(s)))
-	*p = append(*p, s...)
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendVarint(b, int64(len(s))), s...)
 }
 
-// list tells no list from one without items.
-func (p *packer) list(list []string) {
+// appendList tells no list from one without items.
+func appendList(b []byte, list []string) []byte {
 	if list == nil {
-		p.number(-1)
-		return
+		return binary.AppendVarint(b, -1)
 	}
-	p.number(int64(len(list)))
+	b = binary.AppendVarint(b, int64(len(list)))
 	for _, item := range list {
-		p.text(item)
+		b = appendText(b, item)
 	}
+	return b
 }
 
-func (p *packer) date(t time.Time) {
+func appendDate(b []byte, t time.Time) []byte {
 	if t.IsZero() {
-		p.number(-1)
-		return
+		return binary.AppendVarint(b, -1)
 	}
-	p.number(int64(t.Nanosecond()))
-	p.number(t.Unix())
+	return binary.AppendVarint(binary.AppendVarint(b, int64(t.Nanosecond())), t.Unix())
 }
 
 // The kinds of values, as [DecodeObject] returns them.
@@ -95,36 +83,30 @@ const (
 	packedJSON
 )
 
-func (p *packer) value(value any) {
+func appendValue(b []byte, value any) []byte {
+	kind := func(k int64) []byte { return binary.AppendVarint(b, k) }
 	switch v := value.(type) {
 	case nil:
-		p.number(packedNull)
+		return kind(packedNull)
 	case bool:
-		kind := int64(packedFalse)
 		if v {
-			kind = packedTrue
+			return kind(packedTrue)
 		}
-		p.number(kind)
+		return kind(packedFalse)
 	case int64:
-		p.number(packedInteger)
-		p.number(v)
+		return binary.AppendVarint(kind(packedInteger), v)
 	case json.Number:
-		p.number(packedNumber)
-		p.text(v.String())
+		return appendText(kind(packedNumber), v.String())
 	case string:
-		p.number(packedText)
-		p.text(v)
+		return appendText(kind(packedText), v)
 	case []string:
-		p.number(packedTexts)
-		p.list(v)
-	default:
-		text, _ := json.Marshal(v) // it comes from a JSON parser: it has a JSON form
-		p.number(packedJSON)
-		p.text(string(text))
+		return appendList(kind(packedTexts), v)
 	}
+	text, _ := json.Marshal(value) // it comes from a JSON parser: it has a JSON form
+	return appendText(kind(packedJSON), string(text))
 }
 
-// unpacker reads what packer wrote.
+// unpacker reads what was appended, one value after the other. Each tells where it ends.
 type unpacker string
 
 func (u *unpacker) number() int64 {
