@@ -91,9 +91,10 @@
 // # One request
 //
 // ServeHTTP refuses what is ambiguous (request.go), then [Compiled.Decide] evaluates the rules (decide.go) over variables
-// that are resolved when they are read (input.go). What derives from the token alone is derived once per token
-// (subject.go). Nothing in this package outlives a reload except the typed environment (env.go), and the list of running
-// policies that the admin API shows, in which handlers stand from Provision to Cleanup.
+// that are resolved when they are read (input.go, subject.go). Claims and parameters stay where they are, and no map or
+// list is made for a rule that names what it wants of them (table.go, texts.go). Nothing in this package outlives a reload
+// except the typed environment (env.go), and the list of running policies that the admin API shows, in which handlers
+// stand from Provision to Cleanup.
 //
 // Placeholders: {http.policy.name}, {http.policy.rule}, {http.policy.decision}.
 package celpolicy

@@ -183,6 +183,28 @@ func TestExplanationsDecideAsTheHandlerDoes(t *testing.T) {
 }
 
 // An explanation leaves the handler as it is: it goes on with its own programs, which remember nothing.
+// Parameters are those of the rule that read them, also when other rules were judged since.
+func TestEachRuleIsExplainedWithItsOwnParameters(t *testing.T) {
+	rules := []Rule{
+		{Deny: "first", Path: "/{a}/{b}", When: `dyn(params) == dyn({"a": "no"})`},
+		{Allow: "second", Path: "/{c}/{d}", When: `dyn(params) == dyn({"c": "no"})`},
+	}
+	h := &Handler{policy: &Policy{Rules: rules}, compiled: compile(t, rules...)}
+	e, err := h.explain(&scenario{Request: scenarioRequest{Path: "/x/y"}}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{"a":"x","b":"y"}`, `{"c":"x","d":"y"}`} {
+		if n := strings.Count(string(text), `"value":`+want); n != 1 {
+			t.Errorf("%s is the value of %d parts in %s, want one", want, n, text)
+		}
+	}
+}
+
 func TestExplainingChangesNothing(t *testing.T) {
 	h := &Handler{policy: &Policy{Rules: []Rule{{Allow: "a", When: isTrue}}}}
 	h.compiled = compile(t, h.policy.Rules...)

@@ -22,11 +22,11 @@ type input struct {
 	request *http.Request
 	caller  *principal.Caller
 	claims  claimEntries
+	table   table // the variable claims
 	time    time.Time
 	path    *pattern // of the rule that is being evaluated
 
 	objects struct{ principal, request object }
-	tables  struct{ claims, params table }
 	fields  []ref.Val // of request; nil until one is read
 	now     ref.Val
 }
@@ -38,8 +38,7 @@ func newInput(r *http.Request, caller *principal.Caller, now time.Time) *input {
 	}
 	in.objects.principal = object{fieldReader: (*subject)(in.claims.Claims), kind: principalType}
 	in.objects.request = object{fieldReader: in, kind: requestType}
-	in.tables.claims = table{&in.claims}
-	in.tables.params = table{(*paramEntries)(in)}
+	in.table = table{&in.claims}
 	return in
 }
 
@@ -52,11 +51,11 @@ func (in *input) ResolveName(name string) (any, bool) {
 	case "principal":
 		return &in.objects.principal, true
 	case "claims":
-		return &in.tables.claims, true
+		return &in.table, true
 	case "request":
 		return &in.objects.request, true
 	case "params":
-		return &in.tables.params, true
+		return &table{paramEntries{in.path, in.request.URL.Path}}, true
 	case "now":
 		if in.now == nil {
 			in.now = types.Timestamp{Time: in.time.UTC()}
@@ -67,10 +66,13 @@ func (in *input) ResolveName(name string) (any, bool) {
 }
 
 // paramEntries are what the path of the request has where the pattern of the rule has parameters.
-type paramEntries input
+type paramEntries struct {
+	pattern *pattern
+	path    string
+}
 
-func (e *paramEntries) get(name string) (ref.Val, bool) {
-	for param, value := range e.path.values(e.request.URL.Path) {
+func (e paramEntries) get(name string) (ref.Val, bool) {
+	for param, value := range e.pattern.values(e.path) {
 		if param == name {
 			return types.String(value), true
 		}
@@ -78,9 +80,9 @@ func (e *paramEntries) get(name string) (ref.Val, bool) {
 	return nil, false
 }
 
-func (e *paramEntries) all() map[string]any {
+func (e paramEntries) all() map[string]any {
 	all := make(map[string]any)
-	for name, value := range e.path.values(e.request.URL.Path) {
+	for name, value := range e.pattern.values(e.path) {
 		all[name] = value
 	}
 	return all

@@ -47,9 +47,7 @@ func TestTablesAreGoMapsToGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := newInput(newRequest(t, "GET", "/users/alice/7"), user(t), noon)
-	in.path = pattern
-	params, want := &in.tables.params, map[string]any{"id": "alice", "n": "7"}
+	params, want := &table{paramEntries{pattern, "/users/alice/7"}}, map[string]any{"id": "alice", "n": "7"}
 	if got := params.Value(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Value = %v, want %v", got, want)
 	}
