@@ -100,6 +100,11 @@ func sameClaims(c *Claims, raw map[string]any) error {
 	if c.Pack().Unpack(unpacked); !reflect.DeepEqual(unpacked, c) {
 		return fmt.Errorf("packed and unpacked they are %+v, want %+v", unpacked, c)
 	}
+	for _, list := range [][]string{unpacked.Scopes, unpacked.Groups, unpacked.Audience, unpacked.AMR} {
+		if len(list) != cap(list) {
+			return fmt.Errorf("the list %q could grow into the next one", list)
+		}
+	}
 	if again, err := ParseClaims(raw); err != nil || again.Pack() != c.Pack() {
 		return fmt.Errorf("parsed again they are %+v, %v, want %+v", again, err, c)
 	}
