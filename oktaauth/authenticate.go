@@ -22,7 +22,7 @@ type verified struct {
 	typ          string // of the token's header; token_type of an introspection answer
 	introspected bool
 
-	// How the signature was verified.
+	// How the signature was verified, for the cache.
 	algorithm string
 	key       *jwks.Key
 	keys      *keyState
@@ -47,7 +47,7 @@ func (k *known) verified() *verified {
 		claims jwt.Claims
 	}
 	k.claims.Unpack(&v.claims)
-	v.verified = verified{identity: &v.claims, typ: k.typ, algorithm: k.algorithm, key: k.key, keys: k.keys}
+	v.identity, v.typ = &v.claims, k.typ
 	return &v.verified
 }
 
@@ -111,15 +111,15 @@ func (h *Handler) recall(digest cache.Digest, at *attempt) *deny.Refusal {
 	}
 	v := k.verified()
 	rt := h.route(v.identity.Issuer)
-	if rt == nil || rt.keys != v.keys {
+	if rt == nil || rt.keys != k.keys {
 		return nil
 	}
 	at.cache, at.route = telemetry.Hit, rt
-	if err := v.keys.Usable(); err != nil {
+	if err := k.keys.Usable(); err != nil {
 		return keyRefusal(err)
 	}
 	at.verified = v
-	return rt.checkAlgorithm(v.algorithm)
+	return rt.checkAlgorithm(k.algorithm)
 }
 
 // route returns the route for tokens of one issuer, nil when the issuer is not trusted here.
