@@ -75,7 +75,7 @@ var arrows = map[string][]string{
 	"integration/loadbench": {".", "internal/oktatest"},
 	"examples/mcp":          {},
 	"internal/dpop":         {"internal/jwks", "internal/jwt"},
-	"internal/introspect":   {"internal/cache", "internal/discovery", "internal/jwt", "internal/principal"},
+	"internal/introspect":   {"internal/cache", "internal/discovery", "internal/jwt"},
 	"internal/discovery":    nil,
 	"internal/cache":        nil,
 	"internal/deny":         nil,

@@ -181,7 +181,7 @@ var credentialHeaders = []string{"authorization", "proxy-authorization", "cookie
 func requestHeaders(in *input) ref.Val {
 	values := make(map[string]any, len(in.request.Header))
 	for name, list := range in.request.Header {
-		if !isOneOf(name, credentialHeaders) && !isOneOf(name, overrides) && !in.holdsCredential(list...) {
+		if !principal.IsSpelled(name, credentialHeaders) && !principal.IsSpelled(name, overrides) && !in.holdsCredential(list...) {
 			lower := strings.ToLower(name)
 			others, _ := values[lower].([]string)
 			values[lower] = slices.Concat(others, list)

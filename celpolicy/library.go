@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
 // readPlaceholder is what placeholder() expands to. No expression can call it by this name, so its argument is always
@@ -85,7 +87,7 @@ func checkPlaceholder(name string) string {
 		return `leave the braces out: write placeholder("` + strings.Trim(name, "{}") + `")`
 	}
 	lower := strings.ToLower(name)
-	if header, ok := strings.CutPrefix(lower, "http.request.header."); ok && isOneOf(header, credentialHeaders) {
+	if header, ok := strings.CutPrefix(lower, "http.request.header."); ok && principal.IsSpelled(header, credentialHeaders) {
 		return "this placeholder can carry a credential: it cannot be read"
 	}
 	for _, secret := range credentialPlaceholders {

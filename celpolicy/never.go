@@ -9,6 +9,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
 // What no request can make true is a mistake, and in a deny rule a dangerous one. Only what is certain is reported; an
@@ -28,10 +30,10 @@ func (c *expressionCheck) entry(at, of ast.Expr, key string) {
 	name, ok := field(of, "request")
 	switch {
 	case !ok:
-	case name == "headers" && isOneOf(key, credentialHeaders),
+	case name == "headers" && principal.IsSpelled(key, credentialHeaders),
 		name == "query" && strings.EqualFold(key, accessTokenParam):
 		c.report(at, "request.%s never has %q: it can carry a credential; what the token says is in claims", name, key)
-	case name == "headers" && isOneOf(key, overrides):
+	case name == "headers" && principal.IsSpelled(key, overrides):
 		c.report(at, "request.headers never has %q: it could override the method or the path, and is removed", key)
 	case name == "headers" && key != strings.ToLower(key):
 		c.report(at, "request.headers never has %q, since names are in lower case there: write %q", key, strings.ToLower(key))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-okta/caddy-okta/internal/deny"
+	"github.com/caddy-okta/caddy-okta/internal/principal"
 )
 
 // checkRequest refuses a request that a backend could read differently than the rules do. A clean one costs no
@@ -89,40 +90,9 @@ var overrides = []string{
 func removeOverrides(r *http.Request) {
 	for _, header := range []http.Header{r.Header, r.Trailer} {
 		for name := range header {
-			if isOneOf(name, overrides) {
+			if principal.IsSpelled(name, overrides) {
 				delete(header, name)
 			}
 		}
 	}
-}
-
-// isOneOf reports whether a backend could read the name of a header as one of names.
-func isOneOf(name string, names []string) bool {
-	for _, n := range names {
-		if spells(name, n) {
-			return true
-		}
-	}
-	return false
-}
-
-// spells reports whether name is a spelling of canonical, which is in lower case: CGI and its heirs know no case, and
-// some of them one character for all that is neither letter nor digit.
-func spells(name, canonical string) bool {
-	if len(name) != len(canonical) {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c |= 0x20
-		case !('a' <= c && c <= 'z' || '0' <= c && c <= '9'):
-			c = '-'
-		}
-		if c != canonical[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -131,41 +131,7 @@ func (h *headers) remove(r *http.Request, caller *principal.Caller) {
 	}
 }
 
-// names reports whether a backend could read name as one of the identity headers: CGI and its descendants see "_" for
-// "-", and some of them for every character that is neither a letter nor a digit.
-func (h *headers) names(name string) bool {
-	for _, removed := range h.removed {
-		if len(removed) == len(name) && readsAs(name, removed) {
-			return true
-		}
-	}
-	return false
-}
-
-// readsAs compares a name with one in lower case. It is called for every header of every request.
-func readsAs(name, lower string) bool {
-	for i := range len(name) {
-		if hyphenated[name[i]] != lower[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// hyphenated maps letters to lower case, and what is no letter or digit to a hyphen.
-var hyphenated = func() (table [256]byte) {
-	for c := range table {
-		switch b := byte(c); {
-		case 'a' <= b && b <= 'z' || '0' <= b && b <= '9':
-			table[c] = b
-		case 'A' <= b && b <= 'Z':
-			table[c] = b + 'a' - 'A'
-		default:
-			table[c] = '-'
-		}
-	}
-	return table
-}()
+func (h *headers) names(name string) bool { return principal.IsSpelled(name, h.removed) }
 
 // removeFromConnection keeps a client from having our headers dropped as hop-by-hop (RFC 9110 §7.6.1).
 func (h *headers) removeFromConnection(header http.Header) {
