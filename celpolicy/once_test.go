@@ -57,7 +57,7 @@ func TestALargeClaimIsConvertedOncePerRequest(t *testing.T) {
 			}
 		})
 	}
-	if one, many := cost(0), cost(50); many > one+50 {
+	if one, many := cost(0), cost(50); many > one*1.5 { // the race detector empties pools at random
 		t.Errorf("51 rules make %v allocations, one makes %v", many, one)
 	}
 }
