@@ -22,6 +22,10 @@ func TestRulesConvertOnlyWhatTheyRead(t *testing.T) {
 	r := newRequest(t, "GET", "/")
 	for expression, budget := range map[string]float64{
 		`claims.dept == "sales"`:          3,
+		`!has(claims.absent)`:             1,
+		`claims.?absent.orValue(1) == 1`:  3,
+		`!("absent" in claims)`:           1,
+		`"dept" in claims`:                3,
 		`"group999" in principal.groups`:  1,
 		`"group999" in claims.teams`:      5,
 		`principal.subject != claims.cid`: 4,

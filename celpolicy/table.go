@@ -8,8 +8,8 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// table is a map from texts in CEL's form, of which no map has to be made for those who name what they want. All else
-// is left to CEL's own map.
+// table is a map from texts in CEL's form, of which no map has to be made for those who name what they want, whether it
+// is there or not. All else is left to CEL's own map.
 type table struct{ entries }
 
 // entries are what a table holds: one of them, and all in a form that [nativeAdapter] knows.
@@ -29,22 +29,30 @@ func (t *table) mapper() traits.Mapper { return types.NewStringInterfaceMap(nati
 
 // Find implements traits.Mapper.
 func (t *table) Find(key ref.Val) (ref.Val, bool) {
-	if name, ok := key.(types.String); ok {
-		if value, ok := t.get(string(name)); ok {
-			return value, true
-		}
+	name, ok := key.(types.String)
+	if !ok {
+		return nil, false
 	}
-	return t.mapper().Find(key)
+	return t.get(string(name))
+}
+
+// Get implements traits.Indexer.
+func (t *table) Get(key ref.Val) ref.Val {
+	value, ok := t.Find(key)
+	if !ok {
+		return types.NewErr("no such key: %v", key)
+	}
+	return value
+}
+
+// Contains implements traits.Container.
+func (t *table) Contains(key ref.Val) ref.Val {
+	_, ok := t.Find(key)
+	return types.Bool(ok)
 }
 
 // IsZeroValue implements traits.Zeroer.
 func (t *table) IsZeroValue() bool { return len(t.all()) == 0 }
-
-// Get implements traits.Indexer.
-func (t *table) Get(key ref.Val) ref.Val { return t.mapper().Get(key) }
-
-// Contains implements traits.Container.
-func (t *table) Contains(key ref.Val) ref.Val { return t.mapper().Contains(key) }
 
 // Iterator implements traits.Iterable.
 func (t *table) Iterator() traits.Iterator { return t.mapper().Iterator() }
