@@ -19,10 +19,15 @@ import (
 // any route need to know of it. It says nothing about whether the token is valid now or here.
 type verified struct {
 	identity     *jwt.Claims
-	typ          string // of the token's header; token_type of an introspection answer
 	introspected bool
+	seal
+}
 
-	// How the signature was verified, for the cache.
+// seal is what stands beside the claims of a token.
+type seal struct {
+	typ string // of the token's header; token_type of an introspection answer
+
+	// How the signature was verified; nothing of an introspection answer.
 	algorithm string
 	key       *jwks.Key
 	keys      *keyState
@@ -30,16 +35,11 @@ type verified struct {
 
 // known is a verified token as the cache keeps it: with no object of its own, see [jwt.Packed].
 type known struct {
-	claims    jwt.Packed
-	typ       string
-	algorithm string
-	key       *jwks.Key
-	keys      *keyState
+	claims jwt.Packed
+	seal
 }
 
-func (v *verified) known() known {
-	return known{v.identity.Pack(), v.typ, v.algorithm, v.key, v.keys}
-}
+func (v *verified) known() known { return known{v.identity.Pack(), v.seal} }
 
 func (k *known) verified() *verified {
 	var v struct {
@@ -47,7 +47,7 @@ func (k *known) verified() *verified {
 		claims jwt.Claims
 	}
 	k.claims.Unpack(&v.claims)
-	v.identity, v.typ = &v.claims, k.typ
+	v.identity, v.seal = &v.claims, k.seal
 	return &v.verified
 }
 
@@ -190,11 +190,8 @@ func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error
 			return nil, deny.MalformedToken.Because("%w", err)
 		}
 		return &verified{
-			identity:  claims,
-			typ:       token.Type,
-			algorithm: token.Algorithm,
-			key:       key,
-			keys:      k,
+			identity: claims,
+			seal:     seal{typ: token.Type, algorithm: token.Algorithm, key: key, keys: k},
 		}, nil
 	}
 	if refusal == nil {

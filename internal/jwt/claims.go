@@ -11,8 +11,8 @@ import (
 )
 
 // Claims is the typed view of a verified set of claims. Every claim that anything here reads has one exact type
-// (RFC 7519 §4.1, OKTA for the rest); a claim of another type makes the whole token malformed. Immutable: one value is
-// shared by all requests that carry the same token.
+// (RFC 7519 §4.1, OKTA for the rest); a claim of another type makes the whole token malformed. Immutable: requests
+// that bring a new token at the same time share one value.
 type Claims struct {
 	Issuer   string // iss
 	Subject  string // sub
