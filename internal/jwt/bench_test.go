@@ -199,9 +199,6 @@ func TestANewTokenAllocatesLittle(t *testing.T) {
 	key := oktatest.NewKey("RS256")
 	token := typical(t, key, 1)[0]
 	parsed := mustParse(t, token)
-	if _, err := ParseClaims(parsed.Claims); err != nil { // and learn
-		t.Fatal(err)
-	}
 	allocs := func(do func() error) float64 {
 		return testing.AllocsPerRun(500, func() {
 			if err := do(); err != nil {
@@ -223,10 +220,13 @@ func TestANewTokenAllocatesLittle(t *testing.T) {
 // A map that is made for fewer members than it gets is made twice, and may stay larger than it must be.
 func TestAMapIsMadeOnce(t *testing.T) {
 	text := []byte(`{"iss":0,"sub":0,"aud":0,"exp":0,"iat":0,"nbf":0,"jti":0,"ver":0,"cid":0,"uid":0,"scp":0,"groups":0}`)
-	want := testing.AllocsPerRun(100, func() { made = make(map[string]any, 12) })
+	want := testing.AllocsPerRun(100, func() { made, copied = make(map[string]any, 12), string(text) })
 	if got := testing.AllocsPerRun(100, func() { made, _ = DecodeObject(text) }); got > want {
-		t.Errorf("DecodeObject makes %.0f allocations, a map of that size %.0f", got, want)
+		t.Errorf("DecodeObject makes %.0f allocations, a map of that size and a copy of the text %.0f", got, want)
 	}
 }
 
-var made map[string]any // else none would be made
+var ( // else none would be made
+	made   map[string]any
+	copied string
+)

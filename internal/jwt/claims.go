@@ -174,7 +174,6 @@ func ParseClaims(raw map[string]any) (*Claims, error) {
 		}
 	}
 	c.keep(raw)
-	common.learn([]string{c.Issuer, c.ClientID}, c.Audience, c.Scopes, c.Groups)
 	return c, nil
 }
 

@@ -1,11 +1,9 @@
 package jwt
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -22,9 +20,9 @@ var errNotJSON = errors.New("not JSON")
 // is one that a 64-bit float can hold. Integers that fit become int64, other numbers stay json.Number. Lists that hold
 // texts only, and empty ones, become []string, other lists []any.
 //
-// What is returned shares no memory with data.
+// What is returned shares no memory with data. Its texts share one copy of it.
 func DecodeObject(data []byte) (map[string]any, error) {
-	value, err := decode(data)
+	value, err := decode(string(data))
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +33,14 @@ func DecodeObject(data []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// decode reads any JSON value.
-func decode(data []byte) (any, error) {
-	if !utf8.Valid(data) {
+// decode reads any JSON value. Texts without an escape are parts of json.
+func decode(json string) (any, error) {
+	if !utf8.ValidString(json) {
 		return nil, errors.New("not UTF-8")
 	}
-	d := decoder{data: data, common: *common.known.Load()}
+	d := decoder{json: json}
 	value := d.value(0)
-	if d.next(); d.at < len(d.data) {
+	if d.next(); d.at < len(d.json) {
 		d.fail(errNotJSON)
 	}
 	return value, d.err
@@ -51,10 +49,9 @@ func decode(data []byte) (any, error) {
 // decoder reads JSON (RFC 8259) in one pass and keeps the first error. It is on the path of every token that is not in
 // the cache, where encoding/json takes several times as long to find less.
 type decoder struct {
-	data   []byte
-	at     int
-	common map[string]any
-	err    error
+	json string
+	at   int
+	err  error
 }
 
 // fail goes to the end of the text, where nothing more can be read.
@@ -62,13 +59,13 @@ func (d *decoder) fail(err error) {
 	if d.err == nil {
 		d.err = err
 	}
-	d.at = len(d.data)
+	d.at = len(d.json)
 }
 
 // next returns the next byte that is not white space, without reading it; 0, which begins nothing, at the end.
 func (d *decoder) next() byte {
-	for ; d.at < len(d.data); d.at++ {
-		switch c := d.data[d.at]; c {
+	for ; d.at < len(d.json); d.at++ {
+		switch c := d.json[d.at]; c {
 		case ' ', '\t', '\r', '\n':
 		default:
 			return c
@@ -79,8 +76,7 @@ func (d *decoder) next() byte {
 
 // skip reads text if it comes at once.
 func (d *decoder) skip(text string) bool {
-	rest := d.data[d.at:]
-	if len(rest) < len(text) || string(rest[:len(text)]) != text {
+	if !strings.HasPrefix(d.json[d.at:], text) {
 		return false
 	}
 	d.at += len(text)
@@ -117,7 +113,7 @@ func (d *decoder) object(depth int) map[string]any {
 	members := room[:0]
 	for more := d.enter('}', depth); more; more = d.proceed('}') {
 		d.next()
-		name := d.name()
+		name := d.text()
 		if d.next(); !d.skip(":") {
 			d.fail(errNotJSON)
 		}
@@ -135,21 +131,27 @@ func (d *decoder) object(depth int) map[string]any {
 
 // list returns []string for a list of nothing but texts, which claims share with those who read them typed.
 func (d *decoder) list(depth int) any {
-	var room [16]any
-	items, allTexts := room[:0], true
+	var room [16]string
+	texts, mixed := room[:0], []any(nil)
 	for more := d.enter(']', depth); more; more = d.proceed(']') {
-		item := d.value(depth + 1)
-		_, isText := item.(string)
-		items, allTexts = append(items, item), allTexts && isText
+		if mixed == nil && d.next() == '"' {
+			texts = append(texts, d.text())
+			continue
+		}
+		if mixed == nil {
+			mixed = make([]any, len(texts), len(texts)+1)
+			for i, text := range texts {
+				mixed[i] = text
+			}
+		}
+		mixed = append(mixed, d.value(depth+1))
 	}
-	if !allTexts {
-		return slices.Clone(items)
+	if mixed != nil {
+		return mixed
 	}
-	texts := make([]string, len(items))
-	for i, item := range items {
-		texts[i] = item.(string)
-	}
-	return texts
+	list := make([]string, len(texts))
+	copy(list, texts)
+	return list
 }
 
 // enter reads the bracket that begins an object or a list, and tells whether there is anything before the end.
@@ -180,53 +182,37 @@ func (d *decoder) proceed(end byte) bool {
 	return false
 }
 
-func (d *decoder) name() string {
-	text := d.string()
-	if word, ok := d.common[string(text)].(string); ok {
-		return word
-	}
-	return string(text)
-}
-
-func (d *decoder) text() any {
-	text := d.string()
-	if word, ok := d.common[string(text)]; ok {
-		return word
-	}
-	return string(text)
-}
-
-// string returns what is between two quotes. It is good until the data changes.
-func (d *decoder) string() []byte {
+// text returns what is between two quotes.
+func (d *decoder) text() string {
 	if !d.skip(`"`) {
 		d.fail(errNotJSON)
-		return nil
+		return ""
 	}
 	start := d.at
-	for ; d.at < len(d.data); d.at++ {
-		switch c := d.data[d.at]; {
+	for ; d.at < len(d.json); d.at++ {
+		switch c := d.json[d.at]; {
 		case c == '"':
 			d.at++
-			return d.data[start : d.at-1]
+			return d.json[start : d.at-1]
 		case c == '\\':
-			return d.escaped(bytes.Clone(d.data[start:d.at]))
+			return d.escaped([]byte(d.json[start:d.at]))
 		case c < ' ':
 			d.fail(errNotJSON)
-			return nil
+			return ""
 		}
 	}
 	d.fail(errNotJSON)
-	return nil
+	return ""
 }
 
-// escaped reads the rest of a string, from its first escape on.
-func (d *decoder) escaped(text []byte) []byte {
-	for d.at < len(d.data) {
-		c := d.data[d.at]
+// escaped reads the rest of a text, from its first escape on.
+func (d *decoder) escaped(text []byte) string {
+	for d.at < len(d.json) {
+		c := d.json[d.at]
 		d.at++
 		switch {
 		case c == '"':
-			return text
+			return string(text)
 		case c == '\\':
 			text = utf8.AppendRune(text, d.escape())
 		case c < ' ':
@@ -236,15 +222,15 @@ func (d *decoder) escaped(text []byte) []byte {
 		}
 	}
 	d.fail(errNotJSON)
-	return nil
+	return ""
 }
 
 // escape reads an escape behind its backslash. Beyond 16 bits, a character has two, which mean nothing alone (RFC 8259
 // §7, §8.2): encoding/json would replace one silently, and two different texts would become one.
 func (d *decoder) escape() rune {
 	const letters, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-	if d.at < len(d.data) {
-		if i := strings.IndexByte(letters, d.data[d.at]); i >= 0 {
+	if d.at < len(d.json) {
+		if i := strings.IndexByte(letters, d.json[d.at]); i >= 0 {
 			d.at++
 			return rune(meanings[i])
 		}
@@ -268,8 +254,8 @@ func (d *decoder) escape() rune {
 // unit reads four hexadecimal digits, one unit of UTF-16.
 func (d *decoder) unit() rune {
 	const length = 4
-	if rest := d.data[d.at:]; len(rest) >= length {
-		if unit, err := strconv.ParseUint(string(rest[:length]), 16, 16); err == nil {
+	if rest := d.json[d.at:]; len(rest) >= length {
+		if unit, err := strconv.ParseUint(rest[:length], 16, 16); err == nil {
 			d.at += length
 			return rune(unit)
 		}
@@ -291,8 +277,8 @@ func (d *decoder) number() any {
 		_ = d.skip("+") || d.skip("-")
 		d.digits()
 	}
-	text := d.data[start:d.at]
-	if i, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+	text := d.json[start:d.at]
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return i
 	}
 	n := json.Number(text)
@@ -305,7 +291,7 @@ func (d *decoder) number() any {
 // digits reads one digit or more.
 func (d *decoder) digits() {
 	start := d.at
-	for d.at < len(d.data) && '0' <= d.data[d.at] && d.data[d.at] <= '9' {
+	for d.at < len(d.json) && '0' <= d.json[d.at] && d.json[d.at] <= '9' {
 		d.at++
 	}
 	if d.at == start {

@@ -168,7 +168,7 @@ func (u *unpacker) value() any {
 		list, _ := u.list(nil)
 		return list
 	case packedJSON:
-		value, _ := decode([]byte(u.text()))
+		value, _ := decode(u.text())
 		return value
 	}
 	return nil
