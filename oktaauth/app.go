@@ -40,7 +40,7 @@ type App struct {
 	Guard *Guard `json:"guard,omitempty"`
 
 	events    *emitter
-	tokens    lease.Lease[*tokenCache]
+	tokens    lease.Lease[*cache.Texts]
 	proofs    lease.Lease[*proofs]
 	protected map[string][]*Handler // by the resource that they protect
 	described map[string]string     // resources, by the URL of their metadata
@@ -60,13 +60,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // What outlives a configuration. keyStates are keyed by where the keys come from and whom TLS trusts.
 var (
 	keyStates     = lease.NewPool[jwks.Config, *keyState]()
-	tokenCaches   = lease.NewPool[struct{}, *tokenCache]()
+	tokenCaches   = lease.NewPool[struct{}, *cache.Texts]()
 	proofMemories = lease.NewPool[struct{}, *proofs]()
 	introspectors = lease.NewPool[introspect.Config, *introspect.Client]()
 )
-
-// tokenCache holds verified tokens by keyed digest.
-type tokenCache = cache.Cache[known]
 
 // keyState is what one source of keys shares between all its users.
 type keyState struct {
@@ -97,7 +94,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return errors.New("token_cache must not be negative: 0 turns it off")
 	}
 	var err error
-	if a.tokens, err = tokenCaches.Take(struct{}{}, func() (*tokenCache, error) { return cache.New[known](size), nil }); err != nil {
+	if a.tokens, err = tokenCaches.Take(struct{}{}, func() (*cache.Texts, error) { return cache.NewTexts(size), nil }); err != nil {
 		return err
 	}
 	a.cacheSize = size

@@ -20,34 +20,18 @@ import (
 type verified struct {
 	identity     *jwt.Claims
 	introspected bool
-	seal
+	jwt.Seal     // with the number of a [jwks.Key]; of an introspection answer, the type alone
 }
 
-// seal is what stands beside the claims of a token.
-type seal struct {
-	typ string // of the token's header; token_type of an introspection answer
+func (v *verified) pack() string { return string(v.identity.Pack(v.Seal)) }
 
-	// How the signature was verified; nothing of an introspection answer.
-	algorithm string
-	key       *jwks.Key
-	keys      *keyState
-}
-
-// known is a verified token as the cache keeps it: with no object of its own, see [jwt.Packed].
-type known struct {
-	claims jwt.Packed
-	seal
-}
-
-func (v *verified) known() known { return known{v.identity.Pack(), v.seal} }
-
-func (k *known) verified() *verified {
+func unpack(text string) *verified {
 	var v struct {
 		verified
 		claims jwt.Claims
 	}
-	k.claims.Unpack(&v.claims)
-	v.identity, v.seal = &v.claims, k.seal
+	v.identity = &v.claims
+	v.Seal = jwt.Packed(text).Unpack(&v.claims)
 	return &v.verified
 }
 
@@ -88,7 +72,7 @@ func (h *Handler) find(ctx context.Context, token string, at *attempt) (refusal 
 	}
 	if refusal = at.route.judge(valid, at.verified, at.started); refusal == nil {
 		// Only now: a flood of expired or foreign tokens displaces nothing.
-		h.tokens.Put(digest, at.verified.known(), at.verified.identity.ExpiresAt)
+		h.tokens.Put(digest, at.verified.pack(), at.verified.identity.ExpiresAt)
 	}
 	return refusal
 }
@@ -102,24 +86,24 @@ func (rt *route) judge(checks []check, v *verified, now time.Time) *deny.Refusal
 	return nil
 }
 
-// recall looks for the token among those verified before. It finds nothing when the key was withdrawn since, or when
-// the token was verified with keys that this route would not use for it.
+// recall looks for the token among those verified before. It finds nothing when its key is not, or no longer, one that
+// this route would use for it.
 func (h *Handler) recall(digest cache.Digest, at *attempt) *deny.Refusal {
-	k, ok := h.tokens.Get(digest, at.started)
-	if !ok || k.key.Retired() {
+	text, ok := h.tokens.Get(digest, at.started)
+	if !ok {
 		return nil
 	}
-	v := k.verified()
+	v := unpack(text)
 	rt := h.route(v.identity.Issuer)
-	if rt == nil || rt.keys != k.keys {
+	if rt == nil || rt.keys == nil || !rt.keys.Has(v.Key) {
 		return nil
 	}
 	at.cache, at.route = telemetry.Hit, rt
-	if err := k.keys.Usable(); err != nil {
+	if err := rt.keys.Usable(); err != nil {
 		return keyRefusal(err)
 	}
 	at.verified = v
-	return rt.checkAlgorithm(k.algorithm)
+	return rt.checkAlgorithm(v.Algorithm)
 }
 
 // route returns the route for tokens of one issuer, nil when the issuer is not trusted here.
@@ -189,10 +173,7 @@ func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error
 		if err != nil {
 			return nil, deny.MalformedToken.Because("%w", err)
 		}
-		return &verified{
-			identity: claims,
-			seal:     seal{typ: token.Type, algorithm: token.Algorithm, key: key, keys: k},
-		}, nil
+		return &verified{identity: claims, Seal: jwt.Seal{Type: token.Type, Algorithm: token.Algorithm, Key: key.Number}}, nil
 	}
 	if refusal == nil {
 		refusal = deny.Algorithm.Because("the key is not for this algorithm")

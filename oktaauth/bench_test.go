@@ -39,7 +39,7 @@ func newHandler(tb testing.TB, issuer *oktatest.Server, change func(*Handler)) *
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = i.lease.Release() })
-	h := &Handler{tokens: cache.New[known](200_000), audit: zap.NewNop()}
+	h := &Handler{tokens: cache.NewTexts(200_000), audit: zap.NewNop()}
 	h.proofs, _ = newProofs()
 	if change != nil {
 		change(h)

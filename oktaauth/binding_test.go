@@ -133,7 +133,7 @@ func TestARememberedTokenNeedsKeysThatServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = i.lease.Release() }()
-	h := &Handler{tokens: cache.New[known](10)}
+	h := &Handler{tokens: cache.NewTexts(10)}
 	if err := h.prepare([]*Issuer{i}); err != nil {
 		t.Fatal(err)
 	}

@@ -91,12 +91,12 @@ func demands(h *Handler, i *Issuer) (checks []check) {
 // checkType refuses every kind of token that is not an access token, also when the same keys signed it (RFC 8725
 // §3.11, RFC 9068 §4). Okta's own access tokens carry no typ.
 func checkType(rt *route, v *verified, _ time.Time) *deny.Refusal {
-	switch typ := mediaType(v.typ); {
+	switch typ := mediaType(v.Type); {
 	case v.introspected && (typ == "" || typ == "bearer" || typ == "dpop") && !strings.HasPrefix(v.identity.ID, "ID."):
 	case v.introspected: // ID tokens and refresh tokens are active too (OKTA)
 		return deny.WrongType.Because("the answer is not about an access token")
 	case typ == "at+jwt":
-	case rt.Profile == ProfileOkta && (v.typ == "" || typ == "jwt"):
+	case rt.Profile == ProfileOkta && (v.Type == "" || typ == "jwt"):
 	default:
 		return deny.WrongType.Because("typ is not that of an access token")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-okta/caddy-okta/internal/cache"
 	"github.com/caddy-okta/caddy-okta/internal/deny"
 	"github.com/caddy-okta/caddy-okta/internal/dpop"
 	"github.com/caddy-okta/caddy-okta/internal/principal"
@@ -102,7 +103,7 @@ type Handler struct {
 	ExternalURL string `json:"external_url,omitempty"`
 
 	matchers   caddyhttp.MatcherSets
-	tokens     *tokenCache
+	tokens     *cache.Texts
 	proofs     *proofs
 	guard      *Guard
 	routes     []*route

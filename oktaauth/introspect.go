@@ -179,8 +179,8 @@ func (rt *route) ask(ctx context.Context, token string, now time.Time) (*verifie
 	if answer.Identity.Issuer != "" && answer.Identity.Issuer != rt.URL {
 		return nil, deny.WrongIssuer.Because("the answer is about a token of another issuer")
 	}
-	v := &verified{identity: answer.Identity, introspected: true, seal: seal{typ: answer.TokenType}}
-	if _, bound := answer.Identity.Confirmation["jkt"]; mediaType(v.typ) == "dpop" && !bound { // RFC 9449 §5
+	v := &verified{identity: answer.Identity, introspected: true, Seal: jwt.Seal{Type: answer.TokenType}}
+	if _, bound := answer.Identity.Confirmation["jkt"]; mediaType(v.Type) == "dpop" && !bound { // RFC 9449 §5
 		return v, deny.ProofRequired.Because("the answer says that the token is bound to a DPoP key, and not to which")
 	}
 	return v, rt.judge(valid, v, now)

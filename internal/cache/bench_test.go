@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,17 @@ func BenchmarkGet(b *testing.B) {
 				}
 			})
 		})
+		texts, text := cache.NewTexts(2*size), strings.Repeat("t", 500)
+		for _, d := range digests {
+			texts.Put(d, text, later())
+		}
+		b.Run(fmt.Sprintf("%d/texts", size), func(b *testing.B) {
+			each(b, size, func(i int) {
+				if _, ok := texts.Get(digests[i], now); !ok {
+					b.Error("not found")
+				}
+			})
+		})
 	}
 }
 
@@ -90,6 +102,23 @@ func BenchmarkPut(b *testing.B) {
 				c.Put(d, value, now.Add(time.Hour))
 			}
 			each(b, len(digests), func(i int) { c.Put(digests[i], value, now.Add(time.Hour)) })
+		})
+	}
+}
+
+// What a hundred thousand texts cost a collection of the garbage, and as its floor a collection without any.
+func BenchmarkCollectGarbage(b *testing.B) {
+	for name, texts := range map[string]int{"floor": 0, "texts": 100_000} {
+		b.Run(name, func(b *testing.B) {
+			c := cache.NewTexts(100_000)
+			text := strings.Repeat("t", 500) // as long as packed tokens are
+			for _, d := range random(texts) {
+				c.Put(d, text, later())
+			}
+			for b.Loop() {
+				runtime.GC()
+			}
+			runtime.KeepAlive(c)
 		})
 	}
 }

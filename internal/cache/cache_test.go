@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -275,12 +274,6 @@ func TestDestructDoesNothing(t *testing.T) {
 // Where entries come and go, a map of the runtime grows for ever: eightfold while 300 times its size go through it.
 func TestAFullCacheDoesNotGrow(t *testing.T) {
 	const capacity = 100 * shards
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	before := heap()
 	c := cache.New[int](capacity)
 	source := rand.NewChaCha8([32]byte{})

@@ -9,9 +9,9 @@
 // whatever the issuer does meanwhile. An unknown kid makes all who ask share one fetch, at most one in ten seconds,
 // and nobody waits for longer than two. No URL, no file and no query is ever made from what a token says.
 //
-// A verified token that is kept in a cache keeps the [Key] that verified it: [Key.Retired] tells that the issuer has
-// withdrawn the key since, [Source.Usable] that the whole set may not be used any more. A fetch that finds a key again
-// keeps its *Key, so that cached tokens stay valid.
+// A verified token that is kept in a cache keeps the number of the [Key] that verified it: [Source.Has] tells whether the
+// issuer has withdrawn the key since, or changed what its kid stands for, [Source.Usable] that the whole set may not be
+// used any more. A fetch that finds a key again keeps its *Key, so that cached tokens stay valid.
 //
 // The last good set is kept in the [Storage] that the latest user brought to [Source.Join], and serves after a restart
 // until a fetch brings a newer one or it is too old. The storage is only touched in the background; one that is slow,

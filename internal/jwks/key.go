@@ -13,16 +13,19 @@ import (
 	"sync/atomic"
 )
 
-// Key is one public key of an issuer. All but its retirement is immutable, and it is safe for concurrent use.
+// Key is one public key of an issuer. It is immutable.
 type Key struct {
+	Number    uint64           // tells it from all other keys that this process read; a fetch that finds the key again keeps it
 	ID        string           // kid
 	Type      string           // kty: RSA, EC or OKP
 	Algorithm string           // the alg that the issuer bound the key to; "" when it named none
 	Public    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 
 	algorithms []string // what the key may verify
-	retired    atomic.Bool
 }
+
+// numbers is how many keys were read.
+var numbers atomic.Uint64
 
 // Supports tells whether the key may verify signatures of a JWS algorithm: the alg of the JWK if it has one
 // (RFC 7517 §4.4), else those that its type and curve allow (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -31,11 +34,7 @@ func (k *Key) Supports(alg string) bool { return slices.Contains(k.algorithms, a
 // Algorithms returns what [Key.Supports] accepts.
 func (k *Key) Algorithms() []string { return slices.Clone(k.algorithms) }
 
-// Retired is true once a fetch found that the issuer has withdrawn the key or changed what its kid stands for.
-// It costs one atomic load.
-func (k *Key) Retired() bool { return k.retired.Load() }
-
-// same tells whether two keys are the same key: neither cached tokens nor anybody else needs to tell them apart.
+// same tells whether two keys are the same key, whatever their numbers: no token can tell them apart.
 func (k *Key) same(o *Key) bool {
 	public, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.ID == o.ID && k.Algorithm == o.Algorithm && public.Equal(o.Public)
@@ -60,6 +59,11 @@ func (s *keySet) find(kid string) []*Key {
 	return s.byID[kid]
 }
 
+// has tells whether the set has the key of a number. A nil set has none.
+func (s *keySet) has(number uint64) bool {
+	return s != nil && slices.ContainsFunc(s.keys, func(k *Key) bool { return k.Number == number })
+}
+
 // inherit replaces the keys that an older set has too by the *Key of the older set, and makes the index.
 func (s *keySet) inherit(old *keySet) {
 	for i, k := range s.keys {
@@ -72,18 +76,6 @@ func (s *keySet) inherit(old *keySet) {
 	s.byID = make(map[string][]*Key, len(s.keys))
 	for _, k := range s.keys {
 		s.byID[k.ID] = append(s.byID[k.ID], k)
-	}
-}
-
-// retire marks the keys of s that its successor no longer has.
-func (s *keySet) retire(successor *keySet) {
-	if s == nil {
-		return
-	}
-	for _, k := range s.keys {
-		if !slices.Contains(successor.keys, k) {
-			k.retired.Store(true)
-		}
 	}
 }
 

@@ -112,8 +112,8 @@ func TestDiscoveryFollowsAChangedURI(t *testing.T) {
 		i.does(pages("https://b.test/keys"))
 		time.Sleep(67 * time.Minute)
 		one(t, s, "new")
-		if !k.Retired() || s.Status().KeysURL != "https://b.test/keys" {
-			t.Errorf("Retired() = %t, Status() = %+v", k.Retired(), s.Status())
+		if s.Has(k.Number) || s.Status().KeysURL != "https://b.test/keys" {
+			t.Errorf("Has = %t, Status() = %+v", s.Has(k.Number), s.Status())
 		}
 	})
 }

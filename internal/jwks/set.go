@@ -100,7 +100,7 @@ func parseKey(raw json.RawMessage) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Key{}
+	k := &Key{Number: numbers.Add(1)}
 	if k.ID, err = text(members, "kid"); err != nil {
 		return nil, err
 	}

@@ -194,6 +194,10 @@ func (s *Source) await(ctx context.Context, kid string) ([]*Key, error) {
 	return nil, ErrUnknownKey
 }
 
+// Has reports whether the key of a number is still one of the issuer's. It is for verified tokens that are kept in a cache,
+// and takes no lock.
+func (s *Source) Has(number uint64) bool { return s.set.Load().has(number) }
+
 // Usable returns nil, or an [*Unavailable] while there are no keys to use. It is for verified tokens that are kept in
 // a cache, and costs one atomic load as long as all is well.
 func (s *Source) Usable() error {
@@ -347,7 +351,6 @@ func (s *Source) adopt(set *keySet) {
 	set.inherit(old)
 	s.set.Store(set)
 	s.ready.Store(true)
-	old.retire(set)
 	if old == nil {
 		close(s.arrived)
 	}

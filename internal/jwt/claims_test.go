@@ -3,6 +3,7 @@ package jwt
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -96,16 +97,16 @@ func TestParseClaimsReads(t *testing.T) {
 // sameClaims compares what the claims say, one by one and all together, with what they were parsed from, and so what
 // comes out of a cache.
 func sameClaims(c *Claims, raw map[string]any) error {
-	unpacked := new(Claims)
-	if c.Pack().Unpack(unpacked); !reflect.DeepEqual(unpacked, c) {
-		return fmt.Errorf("packed and unpacked they are %+v, want %+v", unpacked, c)
+	seal, unpacked := Seal{"at+jwt", "RS256", math.MaxUint64}, new(Claims)
+	if got := c.Pack(seal).Unpack(unpacked); !reflect.DeepEqual(unpacked, c) || got != seal {
+		return fmt.Errorf("packed and unpacked they are %+v with %+v, want %+v with %+v", unpacked, got, c, seal)
 	}
 	for _, list := range [][]string{unpacked.Scopes, unpacked.Groups, unpacked.Audience, unpacked.AMR} {
 		if len(list) != cap(list) {
 			return fmt.Errorf("the list %q could grow into the next one", list)
 		}
 	}
-	if again, err := ParseClaims(raw); err != nil || again.Pack() != c.Pack() {
+	if again, err := ParseClaims(raw); err != nil || again.Pack(seal) != c.Pack(seal) {
 		return fmt.Errorf("parsed again they are %+v, %v, want %+v", again, err, c)
 	}
 	if all := c.All(); !reflect.DeepEqual(all, raw) {

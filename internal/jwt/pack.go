@@ -6,15 +6,21 @@ import (
 	"time"
 )
 
-// Packed is all that [Claims] say, in one text. A cache keeps a hundred thousand of them: the garbage collector has
-// nothing to follow in a text, and follows the objects of as many Claims for a third of a second at a time.
+// Packed is a verified token in one text: all that [Claims] and [Seal] say.
 type Packed string
 
-// Pack returns c for a cache.
-func (c *Claims) Pack() Packed {
+// Seal is what stands beside the claims of a verified token.
+type Seal struct {
+	Type      string // typ of the token's header
+	Algorithm string // alg
+	Key       uint64 // a number for the key
+}
+
+// Pack returns a token for a cache.
+func (c *Claims) Pack(s Seal) Packed {
 	var room [1024]byte
-	b := room[:0]
-	for _, text := range [...]string{c.Issuer, c.Subject, c.ClientID, c.UserID, c.ID, c.ACR, c.Foreign} {
+	b := binary.AppendVarint(room[:0], int64(s.Key))
+	for _, text := range [...]string{s.Type, s.Algorithm, c.Issuer, c.Subject, c.ClientID, c.UserID, c.ID, c.ACR, c.Foreign} {
 		b = appendText(b, text)
 	}
 	for _, date := range [...]time.Time{c.ExpiresAt, c.NotBefore, c.IssuedAt, c.AuthenticatedAt} {
@@ -28,10 +34,11 @@ func (c *Claims) Pack() Packed {
 	return Packed(append(b, c.others...))
 }
 
-// Unpack writes what was packed into c, which is zero. They share their texts with p.
-func (p Packed) Unpack(c *Claims) {
+// Unpack writes what was packed into c, which is zero, and returns the rest. They share their texts with p.
+func (p Packed) Unpack(c *Claims) (s Seal) {
 	u := unpacker(p)
-	for _, text := range []*string{&c.Issuer, &c.Subject, &c.ClientID, &c.UserID, &c.ID, &c.ACR, &c.Foreign} {
+	s.Key = uint64(u.number())
+	for _, text := range []*string{&s.Type, &s.Algorithm, &c.Issuer, &c.Subject, &c.ClientID, &c.UserID, &c.ID, &c.ACR, &c.Foreign} {
 		*text = u.text()
 	}
 	for _, date := range []*time.Time{&c.ExpiresAt, &c.NotBefore, &c.IssuedAt, &c.AuthenticatedAt} {
@@ -46,6 +53,7 @@ func (p Packed) Unpack(c *Claims) {
 	if cnf, ok := c.Get("cnf"); ok {
 		c.Confirmation, _ = cnf.(map[string]any)
 	}
+	return s
 }
 
 func appendText(b []byte, s string) []byte {
