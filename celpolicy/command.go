@@ -12,6 +12,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-okta/caddy-okta/internal/jwt"
 )
 
 func init() {
@@ -221,13 +223,13 @@ func (e *explainFlags) scenario(stdin io.Reader) (*scenario, error) {
 		}
 	}
 	if e.claims != "" {
-		s.Claims, err = readClaims(e.claims, stdin)
+		s.Claims.Claims, err = readClaims(e.claims, stdin)
 	}
 	return s, err
 }
 
 // readClaims reads a file of claims. What is wrong with it is told without any of it: it could be a token by mistake.
-func readClaims(name string, stdin io.Reader) (claims claimSet, err error) {
+func readClaims(name string, stdin io.Reader) (claims *jwt.Claims, err error) {
 	from := stdin
 	if name != "-" {
 		file, err := os.Open(name)

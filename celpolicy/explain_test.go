@@ -30,10 +30,10 @@ func (p *part) lines() []string {
 func TestPartsOfExpressionsHaveTheirValues(t *testing.T) {
 	s := &scenario{
 		Request: scenarioRequest{Method: "GET", Path: "/users/alice?q=x", Headers: map[string]valueList{"X-Tag": {"a"}}},
-		Claims: claimSet{
+		Claims: claimSet{identity(t, map[string]any{
 			"sub": "alice", "level": int64(3), "ratio": json.Number("0.5"), "nothing": nil, "a": map[string]any{"b": map[string]any{"c": "deep"}},
 			"list": []any{int64(1), int64(2), int64(3)}, "big": json.Number("9223372036854775808"),
-		},
+		})},
 		Placeholders: map[string]string{"http.vars.country": "DE"},
 	}
 	for _, test := range []struct {
@@ -90,7 +90,7 @@ func TestPartsOfExpressionsHaveTheirValues(t *testing.T) {
 }
 
 func TestExplanationsSayWhatDidNotApply(t *testing.T) {
-	e := explained(t, &scenario{Request: scenarioRequest{Path: "/orders/7"}, Claims: claimSet{"sub": "alice", "acr": "phr"}},
+	e := explained(t, &scenario{Request: scenarioRequest{Path: "/orders/7"}, Claims: claimSet{identity(t, map[string]any{"sub": "alice", "acr": "phr"})}},
 		Rule{Allow: "method", Methods: []string{"POST"}, Path: "/orders/{id}", When: "true"},
 		Rule{Allow: "path", Path: "/invoices", When: "principal.authenticated"},
 		Rule{Allow: "when", Path: "/orders/{id}", When: "params.id == '8'"},
@@ -145,8 +145,8 @@ func TestExplanationsDecideAsTheHandlerDoes(t *testing.T) {
 	}
 	expressions[len(expressions)-1] = `has(claims.d) ? claims.d == 1 : claims.e == 1`
 	scenarios := []scenario{
-		{Request: scenarioRequest{Path: "/a", IP: "10.0.0.1"}, Claims: claimSet{"sub": "alice", "groups": []string{"Admin"}, "n": []any{int64(2)}, "acr": "phr"}},
-		{Request: scenarioRequest{Path: "/b", Method: "POST"}, Claims: claimSet{"sub": "0oa1", "cid": "0oa1", "n": "text", "d": int64(1)}},
+		{Request: scenarioRequest{Path: "/a", IP: "10.0.0.1"}, Claims: claimSet{identity(t, map[string]any{"sub": "alice", "groups": []string{"Admin"}, "n": []any{int64(2)}, "acr": "phr"})}},
+		{Request: scenarioRequest{Path: "/b", Method: "POST"}, Claims: claimSet{identity(t, map[string]any{"sub": "0oa1", "cid": "0oa1", "n": "text", "d": int64(1)})}},
 		{Request: scenarioRequest{Path: "/a"}},
 	}
 	for range 300 {

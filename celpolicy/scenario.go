@@ -28,7 +28,7 @@ type scenario struct {
 	Request scenarioRequest `json:"request,omitempty"`
 
 	// Claims are those of the token, as Okta writes them (scp, groups, uid, cid, auth_time …). None: anonymous.
-	Claims claimSet `json:"claims,omitempty"`
+	Claims claimSet `json:"claims,omitzero"`
 
 	// Now is when the request comes.
 	Now time.Time `json:"now,omitzero"`
@@ -84,28 +84,27 @@ func (v *valueList) readNode(d *decoder, n *yaml.Node, depth int) error {
 	return nil
 }
 
-// claimSet holds claims in the types that the parser of tokens gives them. Nil is no token.
-type claimSet map[string]any
+// claimSet holds the claims of a token; its zero value is no token.
+type claimSet struct{ *jwt.Claims }
 
 func (c *claimSet) readNode(d *decoder, n *yaml.Node, depth int) error {
 	text, err := d.json(nil, n, depth)
 	if err != nil {
 		return err
 	}
-	if *c, err = parseClaims(text); err != nil {
+	if c.Claims, err = parseClaims(text); err != nil {
 		return d.errorf(n, "claims: %w", err)
 	}
 	return nil
 }
 
 // parseClaims reads the claims of a token from JSON.
-func parseClaims(text []byte) (claimSet, error) {
+func parseClaims(text []byte) (*jwt.Claims, error) {
 	claims, err := jwt.DecodeObject(text)
 	if err != nil {
 		return nil, err
 	}
-	_, err = jwt.ParseClaims(claims)
-	return claims, err
+	return jwt.ParseClaims(claims)
 }
 
 // clockSkew is the tolerance for auth_time: the default of issuers.
@@ -128,14 +127,7 @@ func (s *scenario) build() (*http.Request, *principal.Caller, error) {
 	}
 	r = caddyhttp.PrepareRequest(r, replacer, nil, new(caddyhttp.Server))
 	caller := principal.Ensure(r)
-	caller.Judged, caller.ClockSkew = true, clockSkew
-	if s.Claims != nil {
-		claims, err := jwt.ParseClaims(s.Claims)
-		if err != nil {
-			return nil, nil, fmt.Errorf("claims: %w", err)
-		}
-		caller.Identity = claims
-	}
+	caller.Judged, caller.ClockSkew, caller.Identity = true, clockSkew, s.Claims.Claims
 	return r, caller, nil
 }
 

@@ -129,7 +129,8 @@ func (h *Handler) verify(ctx context.Context, text string, digest cache.Digest, 
 	if err != nil {
 		return deny.MalformedToken.Because("%w", err)
 	}
-	issuer, ok := token.Claims["iss"].(string)
+	named, _ := token.Claims.Get("iss")
+	issuer, ok := named.(string)
 	if !ok {
 		return deny.MalformedToken.Because("iss is not a text")
 	}

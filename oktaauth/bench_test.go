@@ -199,13 +199,14 @@ func BenchmarkIdentityHeaders(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	claims, err := jwt.ParseClaims(map[string]any{
-		"sub": "alice", "cid": "0oa1", "scp": []string{"openid", "profile"}, "groups": []string{"Everyone"}, "email": "alice@example.com",
-	})
+	object, err := jwt.DecodeObject([]byte(`{"sub":"alice","cid":"0oa1","scp":["openid","profile"],"groups":["Everyone"],"email":"alice@example.com"}`))
 	if err != nil {
 		b.Fatal(err)
 	}
-	id := claims
+	id, err := jwt.ParseClaims(object)
+	if err != nil {
+		b.Fatal(err)
+	}
 	values, refusal := h.values(id)
 	if refusal != nil {
 		b.Fatal(refusal)

@@ -159,8 +159,8 @@ func verifySteps(ctx context.Context, rt *route, text string, report func(string
 		return nil, report("form", deny.MalformedToken.Because("%w", err))
 	}
 	_ = report("form", nil)
-	if token.Claims["iss"] != rt.URL {
-		refusal = deny.WrongIssuer.Because("iss is %q, want %q", token.Claims["iss"], rt.URL)
+	if issuer, _ := token.Claims.Get("iss"); issuer != rt.URL {
+		refusal = deny.WrongIssuer.Because("iss is %q, want %q", issuer, rt.URL)
 	}
 	if err := report("issuer", refusal); err != nil {
 		return nil, err

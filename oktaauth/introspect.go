@@ -155,7 +155,8 @@ func (h *Handler) isOpaque(token string) bool {
 		return true
 	}
 	members, err := jwt.DecodeObject(header)
-	return err == nil && members["enc"] != nil && strings.Count(token, ".") == 4 // encrypted for the issuer (RFC 7516 §3.1)
+	enc, _ := members.Get("enc")
+	return err == nil && enc != nil && strings.Count(token, ".") == 4 // encrypted for the issuer (RFC 7516 §3.1)
 }
 
 // toURLAlphabet undoes what a lenient decoder would read as the same.

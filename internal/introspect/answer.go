@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,21 +82,21 @@ func parse(body []byte) (*Answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the answer is refused: %w", err)
 	}
-	active, ok := raw["active"].(bool)
-	switch {
+	value, _ := raw.Get("active")
+	switch active, ok := value.(bool); {
 	case !ok:
 		return nil, errors.New(`the answer is refused: its member "active" is neither true nor false`)
 	case !active:
 		return nil, ErrInactive
 	}
-	delete(raw, "active") // the rest are claims
+	raw = slices.DeleteFunc(raw, func(m jwt.Member) bool { return m.Name == "active" }) // the rest are claims
 	claims, err := jwt.ParseClaims(raw)
 	if err != nil {
 		return nil, &Malformed{err}
 	}
 	var texts [2]string
 	for i, name := range []string{"token_type", "username"} { // RFC 7662 §2.2 knows them, tokens do not
-		value, ok := raw[name]
+		value, ok := raw.Get(name)
 		if !ok {
 			continue
 		}

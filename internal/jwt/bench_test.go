@@ -182,16 +182,11 @@ func TestANewTokenAllocatesLittle(t *testing.T) {
 	}
 }
 
-// A map that is made for fewer members than it gets is made twice, and may stay larger than it must be.
-func TestAMapIsMadeOnce(t *testing.T) {
+// Members are found one after the other, which is faster than to make a map of them. Beside their list and a copy of the
+// text, an object costs the box that it comes in.
+func TestAnObjectAllocatesLittle(t *testing.T) {
 	text := []byte(`{"iss":0,"sub":0,"aud":0,"exp":0,"iat":0,"nbf":0,"jti":0,"ver":0,"cid":0,"uid":0,"scp":0,"groups":0}`)
-	want := testing.AllocsPerRun(100, func() { made, copied = make(map[string]any, 12), string(text) })
-	if got := testing.AllocsPerRun(100, func() { made, _ = DecodeObject(text) }); got > want {
-		t.Errorf("DecodeObject makes %.0f allocations, a map of that size and a copy of the text %.0f", got, want)
+	if got := testing.AllocsPerRun(100, func() { _, _ = DecodeObject(text) }); got > 3 {
+		t.Errorf("DecodeObject makes %.0f allocations, want 3", got)
 	}
 }
-
-var ( // else none would be made
-	made   map[string]any
-	copied string
-)

@@ -104,15 +104,15 @@ func (c *Claims) All() map[string]any {
 	return all
 }
 
-// keep keeps what the fields do not say. Two parses of a token have the same outcome.
-func (c *Claims) keep(raw map[string]any) {
-	var room [8]string
-	others := room[:0]
-	for name, value := range raw {
-		i, exact := fieldOf[name]
-		switch v := value.(type) {
+// keep keeps what the fields do not say.
+func (c *Claims) keep(raw Object) {
+	var packed, value [512]byte
+	others := packed[:0]
+	for _, m := range raw {
+		i, exact := fieldOf[m.Name]
+		switch v := m.Value.(type) {
 		case string: // a list may be written as a text, and an empty text is as an absent one
-			exact = exact && v != "" && name != "aud" && name != "groups"
+			exact = exact && v != "" && m.Name != "aud" && m.Name != "groups"
 		case []string, int64:
 		default:
 			exact = false
@@ -120,55 +120,68 @@ func (c *Claims) keep(raw map[string]any) {
 		if exact {
 			c.typed |= 1 << i
 		} else {
-			others = append(others, name)
+			others = appendText(appendText(others, m.Name), string(appendValue(value[:0], m.Value)))
 		}
 	}
-	slices.Sort(others)
-	var packed, value [512]byte
-	b := packed[:0]
-	for _, name := range others {
-		b = appendText(appendText(b, name), string(appendValue(value[:0], raw[name])))
-	}
-	c.others = string(b)
+	c.others = string(others)
 }
 
-// ParseClaims types the claims of raw, as [Parse] returned it.
-func ParseClaims(raw map[string]any) (*Claims, error) {
+// ParseClaims types the claims of raw, as [Parse] or [DecodeObject] returned it.
+func ParseClaims(raw Object) (*Claims, error) {
 	c := new(Claims)
 	var cid, clientID string
-	r := reader{raw: raw}
-	r.text("iss", &c.Issuer)
-	r.text("sub", &c.Subject)
-	r.text("cid", &cid)
-	r.text("client_id", &clientID)
-	r.text("uid", &c.UserID)
-	r.text("jti", &c.ID)
-	r.text("acr", &c.ACR)
-	r.list("amr", &c.AMR, nil)
-	r.list("aud", &c.Audience, single)
-	r.list("groups", &c.Groups, single)
-	if _, ok := raw["scp"]; ok {
-		r.list("scp", &c.Scopes, nil)
-	} else {
-		r.list("scope", &c.Scopes, words)
+	var r reader
+	for _, m := range raw {
+		switch m.Name {
+		case "iss":
+			r.text(m, &c.Issuer)
+		case "sub":
+			r.text(m, &c.Subject)
+		case "cid":
+			r.text(m, &cid)
+		case "client_id":
+			r.text(m, &clientID)
+		case "uid":
+			r.text(m, &c.UserID)
+		case "jti":
+			r.text(m, &c.ID)
+		case "acr":
+			r.text(m, &c.ACR)
+		case "amr":
+			r.list(m, &c.AMR, nil)
+		case "aud":
+			r.list(m, &c.Audience, single)
+		case "groups":
+			r.list(m, &c.Groups, single)
+		case "scp":
+			r.list(m, &c.Scopes, nil)
+		case "scope":
+			if !raw.Has("scp") {
+				r.list(m, &c.Scopes, words)
+			}
+		case "exp":
+			r.date(m, &c.ExpiresAt)
+		case "nbf":
+			r.date(m, &c.NotBefore)
+		case "iat":
+			r.date(m, &c.IssuedAt)
+		case "auth_time":
+			r.date(m, &c.AuthenticatedAt)
+		case "cnf":
+			r.object(m, &c.Confirmation)
+		}
 	}
-	r.date("exp", &c.ExpiresAt)
-	r.date("nbf", &c.NotBefore)
-	r.date("iat", &c.IssuedAt)
-	r.date("auth_time", &c.AuthenticatedAt)
-	r.object("cnf", &c.Confirmation)
 	if r.err != nil {
 		return nil, r.err
 	}
-	if raw["cid"] != nil && raw["client_id"] != nil && cid != clientID {
+	if cid != clientID && raw.Has("cid") && raw.Has("client_id") {
 		return nil, errors.New(`the claims "cid" and "client_id" differ`)
 	}
-	c.ClientID = cid
-	if cid == "" {
+	if c.ClientID = cid; cid == "" {
 		c.ClientID = clientID
 	}
 	for _, name := range []string{"nonce", "at_hash", "events"} {
-		if _, ok := raw[name]; ok {
+		if raw.Has(name) {
 			c.Foreign = name
 			break
 		}
@@ -209,25 +222,19 @@ func (c *Claims) MeetsStepUp(acrValues []string, maxAge, skew time.Duration, now
 	return !c.IsService() && !at.IsZero() && !at.After(now.Add(skew)) && now.Sub(at) <= maxAge+skew
 }
 
-// reader takes claims of exact types out of raw and keeps the first error.
-type reader struct {
-	raw map[string]any
-	err error
-}
+// reader takes members of exact types and keeps the first error.
+type reader struct{ err error }
 
-func (r *reader) fail(name, want string) {
+func (r *reader) fail(m Member, want string) {
 	if r.err == nil {
-		r.err = fmt.Errorf("the claim %q is not %s", name, want)
+		r.err = fmt.Errorf("the claim %q is not %s", m.Name, want)
 	}
 }
 
-func (r *reader) text(name string, into *string) {
-	v, ok := r.raw[name]
-	if !ok {
-		return
-	}
-	if *into, ok = v.(string); !ok {
-		r.fail(name, "a text")
+func (r *reader) text(m Member, into *string) {
+	var ok bool
+	if *into, ok = m.Value.(string); !ok {
+		r.fail(m, "a text")
 	}
 }
 
@@ -238,12 +245,8 @@ func words(s string) []string {
 }
 
 // list reads a list of texts. Where a plain text is allowed in its place, alone tells what it means.
-func (r *reader) list(name string, into *[]string, alone func(string) []string) {
-	v, ok := r.raw[name]
-	if !ok {
-		return
-	}
-	switch v := v.(type) {
+func (r *reader) list(m Member, into *[]string, alone func(string) []string) {
+	switch v := m.Value.(type) {
 	case string:
 		if alone != nil {
 			*into = alone(v)
@@ -253,19 +256,15 @@ func (r *reader) list(name string, into *[]string, alone func(string) []string) 
 		*into = v
 		return
 	}
-	r.fail(name, "a list of texts")
+	r.fail(m, "a list of texts")
 }
 
 // maxDate is the end of the year 9999: beyond, a time has no RFC 3339 form and no use.
 const maxDate = 253402300799
 
 // date reads a NumericDate (RFC 7519 §2): seconds since 1970, fractions allowed and never rounded up.
-func (r *reader) date(name string, into *time.Time) {
-	v, ok := r.raw[name]
-	if !ok {
-		return
-	}
-	switch n := v.(type) {
+func (r *reader) date(m Member, into *time.Time) {
+	switch n := m.Value.(type) {
 	case int64:
 		if n >= -maxDate && n <= maxDate {
 			*into = time.Unix(n, 0)
@@ -279,18 +278,12 @@ func (r *reader) date(name string, into *time.Time) {
 			return
 		}
 	}
-	r.fail(name, "a time in seconds")
+	r.fail(m, "a time in seconds")
 }
 
-func (r *reader) object(name string, into *map[string]any) {
-	v, ok := r.raw[name]
-	if !ok {
-		return
+func (r *reader) object(m Member, into *map[string]any) {
+	var ok bool
+	if *into, ok = m.Value.(map[string]any); !ok {
+		r.fail(m, "an object")
 	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		r.fail(name, "an object")
-		return
-	}
-	*into = m
 }

@@ -96,7 +96,7 @@ func TestParseClaimsReads(t *testing.T) {
 
 // sameClaims compares what the claims say, one by one and all together, with what they were parsed from, and so what
 // comes out of a cache.
-func sameClaims(c *Claims, raw map[string]any) error {
+func sameClaims(c *Claims, raw Object) error {
 	seal, unpacked := Seal{"at+jwt", "RS256", math.MaxUint64}, new(Claims)
 	if got := c.Pack(seal).Unpack(unpacked); !reflect.DeepEqual(unpacked, c) || got != seal {
 		return fmt.Errorf("packed and unpacked they are %+v with %+v, want %+v with %+v", unpacked, got, c, seal)
@@ -109,10 +109,10 @@ func sameClaims(c *Claims, raw map[string]any) error {
 	if again, err := ParseClaims(raw); err != nil || again.Pack(seal) != c.Pack(seal) {
 		return fmt.Errorf("parsed again they are %+v, %v, want %+v", again, err, c)
 	}
-	if all := c.All(); !reflect.DeepEqual(all, raw) {
-		return fmt.Errorf("All = %v, want %v", all, raw)
+	if all, want := c.All(), raw.Map(); !reflect.DeepEqual(all, want) {
+		return fmt.Errorf("All = %v, want %v", all, want)
 	}
-	for name, want := range raw {
+	for name, want := range raw.Map() {
 		if got, ok := c.Get(name); !ok || !reflect.DeepEqual(got, want) {
 			return fmt.Errorf("Get(%q) = %#v, %t, want %#v", name, got, ok, want)
 		}
@@ -122,7 +122,7 @@ func sameClaims(c *Claims, raw map[string]any) error {
 		names = append(names, f.name)
 	}
 	for _, name := range names {
-		_, present := raw[name]
+		present := raw.Has(name)
 		if got, ok := c.Get(name); ok != present || !present && got != nil || c.Has(name) != present {
 			return fmt.Errorf("Get(%q) = %#v, %t, want %t", name, got, ok, present)
 		}
@@ -150,7 +150,7 @@ func TestClaimsAreKeptOnce(t *testing.T) {
 				delete(beside, f.name)
 			}
 		}
-		if want := mustDecode(t, others); !reflect.DeepEqual(beside, want) || (len(want) == 0) != (c.others == "") {
+		if want := mustDecode(t, others).Map(); !reflect.DeepEqual(beside, want) || (len(want) == 0) != (c.others == "") {
 			t.Errorf("beside the fields of %s are %v, want %v", text, beside, want)
 		}
 		if err := sameClaims(c, mustDecode(t, text)); err != nil {
@@ -195,7 +195,7 @@ func TestParseClaimsReadsDates(t *testing.T) {
 // ParseClaims also gets claims that other code built, and numbers that DecodeObject lets nobody have.
 func TestParseClaimsRefusesNumbersThatAreNone(t *testing.T) {
 	for _, value := range []any{json.Number("soon"), json.Number("NaN"), json.Number("1e999"), float64(1), 1} {
-		if c, err := ParseClaims(map[string]any{"exp": value}); err == nil {
+		if c, err := ParseClaims(Object{{"exp", value}}); err == nil {
 			t.Errorf("exp %#v = %s, want an error", value, c.ExpiresAt)
 		}
 	}
@@ -210,7 +210,7 @@ func TestParseClaimsRefusesTwoClients(t *testing.T) {
 }
 
 func TestParseClaimsTellsTheFirstError(t *testing.T) {
-	_, err := ParseClaims(mustDecode(t, `{"exp":"x","iss":1,"cnf":2}`))
+	_, err := ParseClaims(mustDecode(t, `{"iss":1,"exp":"x","cnf":2}`))
 	if err == nil || err.Error() != `the claim "iss" is not a text` {
 		t.Errorf("ParseClaims = %v, want the error about iss", err)
 	}

@@ -92,7 +92,7 @@ func mustParse(t *testing.T, token string) *Token {
 	return parsed
 }
 
-func mustDecode(t *testing.T, text string) map[string]any {
+func mustDecode(t *testing.T, text string) Object {
 	t.Helper()
 	object, err := DecodeObject([]byte(text))
 	if err != nil {

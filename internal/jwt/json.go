@@ -15,25 +15,76 @@ const maxDepth = 32
 
 var errNotJSON = errors.New("not JSON")
 
+// Object is a JSON object: its members, in the order of the text. No two have the same name.
+type Object []Member
+
+// Member is one member of an [Object].
+type Member struct {
+	Name  string
+	Value any
+}
+
+// Get returns the value of a member.
+func (o Object) Get(name string) (any, bool) {
+	for i := range o {
+		if o[i].Name == name {
+			return o[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Has reports whether there is a member of a name.
+func (o Object) Has(name string) bool {
+	_, ok := o.Get(name)
+	return ok
+}
+
+// Map returns the members in a map of their number.
+func (o Object) Map() map[string]any {
+	members := make(map[string]any, len(o))
+	for _, m := range o {
+		members[m.Name] = m.Value
+	}
+	return members
+}
+
+// most is how many members objects of tokens have, mostly.
+const most = 16
+
+// unique compares the names, which for a few is faster than to make a map of them.
+func (o Object) unique() bool {
+	if len(o) > most {
+		return len(o.Map()) == len(o)
+	}
+	for i := range o {
+		if o[:i].Has(o[i].Name) {
+			return false
+		}
+	}
+	return true
+}
+
 // DecodeObject reads one JSON object, more strictly than encoding/json does: members are unique at every depth and
 // compared exactly, the text is Unicode (no invalid UTF-8, no lone surrogates), nesting is bounded, and every number
 // is one that a 64-bit float can hold. Integers that fit become int64, other numbers stay json.Number. Lists that hold
-// texts only, and empty ones, become []string, other lists []any.
+// texts only, and empty ones, become []string, other lists []any, and objects within it map[string]any.
 //
 // What is returned shares no memory with data. Its texts share one copy of it.
-func DecodeObject(data []byte) (map[string]any, error) {
+func DecodeObject(data []byte) (Object, error) {
 	value, err := decode(string(data))
 	if err != nil {
 		return nil, err
 	}
-	object, ok := value.(map[string]any)
+	object, ok := value.(Object)
 	if !ok {
 		return nil, errors.New("not a JSON object")
 	}
 	return object, nil
 }
 
-// decode reads any JSON value. Texts without an escape are parts of json.
+// decode reads any JSON value; an object that is not within another value as an [Object]. Texts without an escape are
+// parts of json.
 func decode(json string) (any, error) {
 	if !utf8.ValidString(json) {
 		return nil, errors.New("not UTF-8")
@@ -103,29 +154,25 @@ func (d *decoder) value(depth int) any {
 	return d.number()
 }
 
-// object collects the members before it makes the map, which then has the right size and is never made anew.
-func (d *decoder) object(depth int) map[string]any {
-	type member struct {
-		name  string
-		value any
-	}
-	var room [16]member // as many as most tokens have
-	members := room[:0]
+func (d *decoder) object(depth int) any {
+	var room [most]Member
+	members := Object(room[:0])
 	for more := d.enter('}', depth); more; more = d.proceed('}') {
 		d.next()
 		name := d.text()
 		if d.next(); !d.skip(":") {
 			d.fail(errNotJSON)
 		}
-		members = append(members, member{name, d.value(depth + 1)})
+		members = append(members, Member{name, d.value(depth + 1)})
 	}
-	object := make(map[string]any, len(members))
-	for _, m := range members {
-		object[m.name] = m.value
-	}
-	if len(object) < len(members) {
+	if !members.unique() {
 		d.fail(errors.New("a member occurs twice"))
 	}
+	if depth > 0 {
+		return members.Map()
+	}
+	object := make(Object, len(members))
+	copy(object, members)
 	return object
 }
 

@@ -3,7 +3,6 @@ package jwt
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -48,7 +47,7 @@ func TestDecodeObjectReads(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := DecodeObject([]byte(test.text))
-			if err != nil || !reflect.DeepEqual(got, test.want) {
+			if err != nil || !reflect.DeepEqual(got.Map(), test.want) {
 				t.Errorf("DecodeObject(%s) = %#v, %v, want %#v", test.text, got, err, test.want)
 			}
 		})
@@ -210,7 +209,7 @@ func TestDecodeObjectReadsAnyNumberOfMembersAndItems(t *testing.T) {
 			members = append(members, fmt.Sprintf(`"m%d":{"l":[%s]}`, i, strings.Join(items, ",")))
 		}
 		text := "{" + strings.Join(members, ",") + "}"
-		if got := mustDecode(t, text); !reflect.DeepEqual(got, want) {
+		if got := mustDecode(t, text).Map(); !reflect.DeepEqual(got, want) {
 			t.Errorf("DecodeObject(%s) = %v, want %v", text, got, want)
 		}
 	}
@@ -251,13 +250,10 @@ func TestErrorsHoldNoValues(t *testing.T) {
 			t.Errorf("DecodeObject(%s) = %v, want an error without the text", text, err)
 		}
 	}
-	raw := map[string]any{"sub": "hunter2", "jti": 1, "groups": 2, "exp": "hunter2", "cnf": "hunter2", "cid": "hunter2", "client_id": "hunter"}
-	for name := range raw {
-		one := maps.Clone(raw)
-		maps.DeleteFunc(one, func(n string, _ any) bool {
-			return n != name && (name != "cid" || n != "client_id")
-		})
-		if _, err := ParseClaims(one); err != nil && strings.Contains(err.Error(), "hunter") {
+	for _, one := range []Object{
+		{{"jti", int64(1)}}, {{"groups", int64(2)}}, {{"exp", "hunter2"}}, {{"cnf", "hunter2"}}, {{"cid", "hunter2"}, {"client_id", "hunter"}},
+	} {
+		if _, err := ParseClaims(one); err == nil || strings.Contains(err.Error(), "hunter") {
 			t.Errorf("ParseClaims(%v) = %v, want an error without the value", one, err)
 		}
 	}

@@ -177,6 +177,9 @@ func (u *unpacker) value() any {
 		return list
 	case packedJSON:
 		value, _ := decode(u.text())
+		if object, ok := value.(Object); ok {
+			return object.Map()
+		}
 		return value
 	}
 	return nil

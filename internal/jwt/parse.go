@@ -15,7 +15,7 @@ const MaxSize = 16 << 10
 // Token is one compact JWS (RFC 7515 §7.1), split and decoded. Nothing in it is true before [Token.Verify].
 type Token struct {
 	Header
-	Claims map[string]any // as [DecodeObject] reads them
+	Claims Object
 
 	signed    string // header and payload, as they were signed
 	signature []byte
@@ -35,10 +35,6 @@ type knownHeader struct {
 	text string
 	Header
 }
-
-// embedded are the header members that bring or name a key of the sender's choice (RFC 7515 §4.1.2, .3, .5, .6).
-// Following one would let the token choose what it is verified with.
-var embedded = []string{"jwk", "jku", "x5u", "x5c"}
 
 // Parse reads a token. It accepts the compact serialization only: one layer, one signature, no padding, no white
 // space, no duplicate members at any depth, no critical extension, no embedded key.
@@ -77,32 +73,35 @@ func readHeader(part string) (h Header, err error) {
 	if err != nil {
 		return h, err
 	}
-	r := reader{raw: header}
-	r.text("alg", &h.Algorithm)
-	r.text("kid", &h.KeyID)
-	r.text("typ", &h.Type)
-	var contentType string
-	r.text("cty", &contentType)
+	var r reader
+	for _, m := range header {
+		switch m.Name {
+		case "alg":
+			r.text(m, &h.Algorithm)
+		case "kid":
+			r.text(m, &h.KeyID)
+		case "typ":
+			r.text(m, &h.Type)
+		case "cty":
+			var contentType string
+			r.text(m, &contentType)
+			switch strings.ToLower(contentType) { // RFC 7519 §5.2, RFC 7515 §4.1.10
+			case "jwt", "application/jwt":
+				return Header{}, errors.New("nested tokens are not accepted")
+			}
+		case "crit", "b64": // RFC 7515 §4.1.11: no extension is understood here. b64 (RFC 7797) changes what was signed.
+			return Header{}, fmt.Errorf("%s is not supported", m.Name)
+		case "jwk", "jku", "x5u", "x5c":
+			// A key of the sender's choice, or its name (RFC 7515 §4.1.2, .3, .5, .6): following it would let the token
+			// choose what it is verified with.
+			return Header{}, fmt.Errorf("%s is not accepted: keys come from the issuer", m.Name)
+		}
+	}
+	if r.err == nil && h.Algorithm == "" {
+		r.err = errors.New("alg is missing") // RFC 7515 §4.1.1
+	}
 	if r.err != nil {
-		return h, r.err
-	}
-	if h.Algorithm == "" {
-		return h, errors.New("alg is missing") // RFC 7515 §4.1.1
-	}
-	// RFC 7515 §4.1.11: no extension is understood here. b64 (RFC 7797) changes what was signed.
-	for _, name := range []string{"crit", "b64"} {
-		if _, ok := header[name]; ok {
-			return h, fmt.Errorf("%s is not supported", name)
-		}
-	}
-	for _, name := range embedded {
-		if _, ok := header[name]; ok {
-			return h, fmt.Errorf("%s is not accepted: keys come from the issuer", name)
-		}
-	}
-	switch strings.ToLower(contentType) { // RFC 7519 §5.2, RFC 7515 §4.1.10
-	case "jwt", "application/jwt":
-		return h, errors.New("nested tokens are not accepted")
+		return Header{}, r.err
 	}
 	latest.Store(&knownHeader{strings.Clone(part), h})
 	return h, nil
@@ -123,7 +122,7 @@ func appendBase64(dst []byte, part string) ([]byte, error) {
 // buffers hold what is read and not kept.
 var buffers = sync.Pool{New: func() any { return new([MaxSize]byte) }}
 
-func decodePart(part string) (map[string]any, error) {
+func decodePart(part string) (Object, error) {
 	buffer := buffers.Get().(*[MaxSize]byte)
 	defer buffers.Put(buffer)
 	data, err := appendBase64(buffer[:0], part)

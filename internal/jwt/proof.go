@@ -14,7 +14,7 @@ const MaxProofSize = 8 << 10
 // nothing in it is true before [Token.Verify], and with that key it proves no more than that its sender has the key.
 type Proof struct {
 	Token
-	Key map[string]any // jwk, as [DecodeObject] reads it
+	Key map[string]any // jwk
 
 	ID        string // jti
 	Method    string // htm
@@ -58,20 +58,25 @@ func (p *Proof) readHeader(part string) error {
 	if err != nil {
 		return err
 	}
-	r := reader{raw: header}
-	r.text("alg", &p.Algorithm)
-	r.text("kid", &p.KeyID)
-	r.text("typ", &p.Type)
-	r.object("jwk", &p.Key)
+	var r reader
+	for _, m := range header {
+		switch m.Name {
+		case "alg":
+			r.text(m, &p.Algorithm)
+		case "kid":
+			r.text(m, &p.KeyID)
+		case "typ":
+			r.text(m, &p.Type)
+		case "jwk":
+			r.object(m, &p.Key)
+		case "crit", "b64", "jku", "x5u", "x5c":
+			// RFC 7515 §4.1.11: no extension is understood. The other three would be a second opinion on what signs (§4.1.2,
+			// .5, .6) or on what is signed (RFC 7797).
+			return fmt.Errorf("%s is not accepted", m.Name)
+		}
+	}
 	if r.err != nil {
 		return r.err
-	}
-	// RFC 7515 §4.1.11: no extension is understood. The other three would be a second opinion on what signs (§4.1.2,
-	// .5, .6) or on what is signed (RFC 7797).
-	for _, name := range []string{"crit", "b64", "jku", "x5u", "x5c"} {
-		if _, ok := header[name]; ok {
-			return fmt.Errorf("%s is not accepted", name)
-		}
 	}
 	if p.Key == nil {
 		return errors.New("jwk is missing")
@@ -84,15 +89,27 @@ func (p *Proof) readClaims(part string) error {
 	if p.Claims, err = decodePart(part); err != nil {
 		return err
 	}
-	r := reader{raw: p.Claims}
-	r.text("jti", &p.ID)
-	r.text("htm", &p.Method)
-	r.text("htu", &p.URL)
-	r.text("ath", &p.TokenHash)
-	r.text("nonce", &p.Nonce)
-	r.date("iat", &p.IssuedAt)
-	r.date("exp", &p.ExpiresAt)
-	r.date("nbf", &p.NotBefore)
+	var r reader
+	for _, m := range p.Claims {
+		switch m.Name {
+		case "jti":
+			r.text(m, &p.ID)
+		case "htm":
+			r.text(m, &p.Method)
+		case "htu":
+			r.text(m, &p.URL)
+		case "ath":
+			r.text(m, &p.TokenHash)
+		case "nonce":
+			r.text(m, &p.Nonce)
+		case "iat":
+			r.date(m, &p.IssuedAt)
+		case "exp":
+			r.date(m, &p.ExpiresAt)
+		case "nbf":
+			r.date(m, &p.NotBefore)
+		}
+	}
 	if r.err != nil {
 		return r.err
 	}
