@@ -23,7 +23,9 @@ type gateway struct {
 type usage struct {
 	CPU    time.Duration `json:"cpu"`
 	Allocs uint64        `json:"allocs"`
-	Bytes  uint64        `json:"bytes"` // allocated, in total
+	Bytes  uint64        `json:"bytes"`  // allocated, in total
+	Cycles uint32        `json:"cycles"` // of the garbage collector
+	Peak   int64         `json:"peak"`   // bytes of memory, at most
 }
 
 // lookups are those of the token cache since the process started, by result.
@@ -55,8 +57,8 @@ func (g *gateway) obey(o order) (any, error) {
 func readUsage() (u usage, err error) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	u.Allocs, u.Bytes = memory.Mallocs, memory.TotalAlloc
-	u.CPU, err = processorTime()
+	u.Allocs, u.Bytes, u.Cycles = memory.Mallocs, memory.TotalAlloc, memory.NumGC
+	u.CPU, u.Peak, err = resources()
 	return u, err
 }
 

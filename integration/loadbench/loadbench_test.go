@@ -45,14 +45,15 @@ func TestRunReportsEverySetBothGatewaysAndTheirRatios(t *testing.T) {
 	}
 
 	const number, spread = `[0-9.]+`, `-?[0-9.]+ \(-?[0-9.]+–-?[0-9.]+\)`
+	const collected = ` [0-9]+\.[0-9]{2} \| [1-9][0-9]+ \|`
 	for start, pattern := range map[string]string{
-		"| 1 | bare |":                    strings.Repeat(` `+number+` \|`, 6) + ` – \|`,
-		"| 1 | headers |":                 strings.Repeat(` `+number+` \|`, 6) + ` – \|`,
-		"| 1 | ours |":                    strings.Repeat(` `+number+` \|`, 6) + ` 100\.0 % \|`,
-		"| 20 | bare |":                   strings.Repeat(` `+number+` \|`, 6) + ` – \|`,
-		"| 20 | ours |":                   strings.Repeat(` `+number+` \|`, 6) + ` 100\.0 % \|`,
-		"| distinct | bare |":             strings.Repeat(` `+number+` \|`, 6) + ` – \|`,
-		"| distinct | ours |":             strings.Repeat(` `+number+` \|`, 6) + ` 0\.0 % \|`,
+		"| 1 | bare |":                    strings.Repeat(` `+number+` \|`, 6) + ` – \|` + collected,
+		"| 1 | headers |":                 strings.Repeat(` `+number+` \|`, 6) + ` – \|` + collected,
+		"| 1 | ours |":                    strings.Repeat(` `+number+` \|`, 6) + ` 100\.0 % \|` + collected,
+		"| 20 | bare |":                   strings.Repeat(` `+number+` \|`, 6) + ` – \|` + collected,
+		"| 20 | ours |":                   strings.Repeat(` `+number+` \|`, 6) + ` 100\.0 % \|` + collected,
+		"| distinct | bare |":             strings.Repeat(` `+number+` \|`, 6) + ` – \|` + collected,
+		"| distinct | ours |":             strings.Repeat(` `+number+` \|`, 6) + ` 0\.0 % \|` + collected,
 		"| 1 | ":                          spread + strings.Repeat(` \| `+spread, 4) + ` \|`,
 		"| 20 | ":                         spread + strings.Repeat(` \| `+spread, 4) + ` \|`,
 		"| distinct | ":                   spread + strings.Repeat(` \| `+spread, 4) + ` \|`,
@@ -69,7 +70,7 @@ func TestRunReportsEverySetBothGatewaysAndTheirRatios(t *testing.T) {
 	}
 	for row := range strings.Lines(text) {
 		cells := strings.Split(row, " | ")
-		if len(cells) == 9 && slices.Contains(kinds, kind(cells[1])) {
+		if len(cells) == 11 && slices.Contains(kinds, kind(cells[1])) {
 			for _, cell := range cells[2:8] {
 				if value, _ := strconv.ParseFloat(cell, 64); value <= 0 {
 					t.Errorf("a number is %q in %s", cell, row)
@@ -295,12 +296,14 @@ func TestFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-func TestSpreadIsTheMedianWithTheLeastAndTheMost(t *testing.T) {
+func TestSpreadIsTheMedianWithTheMiddleHalf(t *testing.T) {
 	for _, test := range []struct {
 		values []float64
 		want   string
 	}{
-		{[]float64{3, 1, 2, 10}, "2.5 (1.0–10.0)"},
+		{[]float64{3, 1, 2, 10}, "2.5 (2.0–3.0)"},
+		{[]float64{8, 7, 6, 5, 4, 3, 2, 1}, "4.5 (3.0–6.0)"},
+		{[]float64{7}, "7.0 (7.0–7.0)"},
 		{[]float64{3, 1, 2}, "2.0 (1.0–3.0)"},
 		{ratios([]float64{2, 4, 5}, []float64{3, 4, 10}), "1.5 (1.0–2.0)"},
 	} {

@@ -15,6 +15,8 @@ type round struct {
 	p50, p99   float64 // milliseconds
 	allocs, kb float64 // per request
 	hits       float64 // of the token cache, in percent of its look-ups; 0 without any
+	cycles     float64 // of the garbage collector, per 1,000 requests
+	peak       float64 // megabytes of memory so far, at most
 }
 
 // result is what came of one set: rounds of the same index were neighbours.
@@ -114,6 +116,8 @@ func (w *world) round(g *subject, length time.Duration, next func() (token, bool
 		allocs: float64(after.usage.Allocs-before.usage.Allocs) / n,
 		kb:     float64(after.usage.Bytes-before.usage.Bytes) / 1e3 / n,
 		hits:   100 * hits / max(hits+misses, 1),
+		cycles: float64(after.usage.Cycles-before.usage.Cycles) * 1e3 / n,
+		peak:   float64(after.usage.Peak) / 1e6,
 	}, nil
 }
 

@@ -17,8 +17,8 @@ func reportMachine(out io.Writer, s settings) {
 		"Driver and backend share the cores, so only the processor time is the gateway's alone.\n\n", s.rounds, s.roundTime, s.connections)
 }
 
-const loadHeader = `| tokens | gateway | requests/s | CPU µs/request | p50 ms | p99 ms | allocations/request | KB/request | cache hits |
-|---|---|--:|--:|--:|--:|--:|--:|--:|
+const loadHeader = `| tokens | gateway | requests/s | CPU µs/request | p50 ms | p99 ms | allocations/request | KB/request | cache hits | GC cycles/1000 requests | peak MB |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 `
 
 // reportLoad writes the rows of one set, as soon as it was measured.
@@ -29,15 +29,15 @@ func reportLoad(out io.Writer, r result) {
 		if k == ours {
 			found = fmt.Sprintf("%.1f %%", of(hits))
 		}
-		fmt.Fprintf(out, "| %s | %s | %.0f | %.1f | %.2f | %.2f | %.0f | %.1f | %s |\n",
-			r.set.name, k, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found)
+		fmt.Fprintf(out, "| %s | %s | %.0f | %.1f | %.2f | %.2f | %.0f | %.1f | %s | %.2f | %.0f |\n",
+			r.set.name, k, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found, of(cycles), of(peak))
 	}
 }
 
 // reportRatios writes what the measurements are for.
 func reportRatios(out io.Writer, results []result) {
 	for _, pair := range []struct{ k, floor kind }{{ours, bare}, {headers, bare}, {ours, headers}} {
-		fmt.Fprintf(out, "\n%s/%s, by neighbouring rounds: median (least–most)\n\n", pair.k, pair.floor)
+		fmt.Fprintf(out, "\n%s/%s, by neighbouring rounds: median (middle half)\n\n", pair.k, pair.floor)
 		fmt.Fprintln(out, "| tokens | CPU/request | CPU µs added | requests/s | p50 | p99 |")
 		fmt.Fprintln(out, "|---|--:|--:|--:|--:|--:|")
 		for _, r := range results {
@@ -63,7 +63,7 @@ func reportRatios(out io.Writer, results []result) {
 }
 
 func reportCold(out io.Writer, starts, reloads durations) {
-	fmt.Fprint(out, "\n| ms: median (least–most) | bare | ours | ours/bare |\n|---|--:|--:|--:|\n")
+	fmt.Fprint(out, "\n| ms: median (middle half) | bare | ours | ours/bare |\n|---|--:|--:|--:|\n")
 	line := func(name string, d durations) {
 		fmt.Fprintf(out, "| %s | %s | %s | %s |\n",
 			name, spread("%.0f", d.bare), spread("%.0f", d.ours), spread("%.2f", ratios(d.bare, d.ours)))
@@ -82,6 +82,8 @@ func p99(r round) float64    { return r.p99 }
 func allocs(r round) float64 { return r.allocs }
 func kb(r round) float64     { return r.kb }
 func hits(r round) float64   { return r.hits }
+func cycles(r round) float64 { return r.cycles }
+func peak(r round) float64   { return r.peak }
 
 func collect(rounds []round, f field) (values []float64) {
 	for _, r := range rounds {
@@ -103,7 +105,9 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// spread writes the median of the values, the least and the most of them.
+// spread writes the median of the values, and between what the half of them in the middle is.
 func spread(format string, values []float64) string {
-	return fmt.Sprintf(format+" ("+format+"–"+format+")", median(values), slices.Min(values), slices.Max(values))
+	sorted := slices.Sorted(slices.Values(values))
+	quarter := len(sorted) / 4
+	return fmt.Sprintf(format+" ("+format+"–"+format+")", median(values), sorted[quarter], sorted[len(sorted)-1-quarter])
 }
