@@ -25,7 +25,7 @@ type usage struct {
 	Allocs uint64        `json:"allocs"`
 	Bytes  uint64        `json:"bytes"`  // allocated, in total
 	Cycles uint32        `json:"cycles"` // of the garbage collector
-	Peak   int64         `json:"peak"`   // bytes of memory, at most
+	Held   uint64        `json:"held"`   // bytes of memory at present
 }
 
 // lookups are those of the token cache since the process started, by result.
@@ -58,7 +58,8 @@ func readUsage() (u usage, err error) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	u.Allocs, u.Bytes, u.Cycles = memory.Mallocs, memory.TotalAlloc, memory.NumGC
-	u.CPU, u.Peak, err = resources()
+	u.Held = memory.Sys - memory.HeapReleased
+	u.CPU, err = processorTime()
 	return u, err
 }
 

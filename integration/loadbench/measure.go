@@ -16,7 +16,7 @@ type round struct {
 	allocs, kb float64 // per request
 	hits       float64 // of the token cache, in percent of its look-ups; 0 without any
 	cycles     float64 // of the garbage collector, per 1,000 requests
-	peak       float64 // megabytes of memory so far, at most
+	held       float64 // megabytes of memory afterwards
 }
 
 // result is what came of one set: rounds of the same index were neighbours.
@@ -117,7 +117,7 @@ func (w *world) round(g *subject, length time.Duration, next func() (token, bool
 		kb:     float64(after.usage.Bytes-before.usage.Bytes) / 1e3 / n,
 		hits:   100 * hits / max(hits+misses, 1),
 		cycles: float64(after.usage.Cycles-before.usage.Cycles) * 1e3 / n,
-		peak:   float64(after.usage.Peak) / 1e6,
+		held:   float64(after.usage.Held) / 1e6,
 	}, nil
 }
 

@@ -17,7 +17,7 @@ func reportMachine(out io.Writer, s settings) {
 		"Driver and backend share the cores, so only the processor time is the gateway's alone.\n\n", s.rounds, s.roundTime, s.connections)
 }
 
-const loadHeader = `| tokens | gateway | requests/s | CPU µs/request | p50 ms | p99 ms | allocations/request | KB/request | cache hits | GC cycles/1000 requests | peak MB |
+const loadHeader = `| tokens | gateway | requests/s | CPU µs/request | p50 ms | p99 ms | allocations/request | KB/request | cache hits | GC cycles/1000 requests | MB held |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 `
 
@@ -30,7 +30,7 @@ func reportLoad(out io.Writer, r result) {
 			found = fmt.Sprintf("%.1f %%", of(hits))
 		}
 		fmt.Fprintf(out, "| %s | %s | %.0f | %.1f | %.2f | %.2f | %.0f | %.1f | %s | %.2f | %.0f |\n",
-			r.set.name, k, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found, of(cycles), of(peak))
+			r.set.name, k, of(rate), of(cpu), of(p50), of(p99), of(allocs), of(kb), found, of(cycles), of(held))
 	}
 }
 
@@ -83,7 +83,7 @@ func allocs(r round) float64 { return r.allocs }
 func kb(r round) float64     { return r.kb }
 func hits(r round) float64   { return r.hits }
 func cycles(r round) float64 { return r.cycles }
-func peak(r round) float64   { return r.peak }
+func held(r round) float64   { return r.held }
 
 func collect(rounds []round, f field) (values []float64) {
 	for _, r := range rounds {
