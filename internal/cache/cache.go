@@ -1,4 +1,4 @@
-// Package cache is a bounded map from secrets to values, with expiry.
+// Package cache is a bounded map from secrets to values, with expiry: [Cache] of any values, [Texts] of many texts.
 //
 // It never sees more of a secret than a keyed digest: the key is random and lives as long as the cache, so neither a
 // memory dump nor a guess tells which secrets it knows. It has no opinion about the values.

@@ -11,15 +11,16 @@ const (
 	meanText = 1 << 10                          // how long texts can be on average before there is room for fewer than the capacity says
 	maxTexts = min(1<<26, math.MaxInt/meanText) // as many as nobody has the memory for
 
-	// A block is an eighth of all, within these bounds. The smallest has room for several of the longest tokens.
-	minBlock, maxBlock = 256 << 10, 16 << 20
+	// A block is a quarter of all, within these bounds. The smallest has room for several of the longest tokens.
+	minBlock, maxBlock = 256 << 10, 32 << 20
 )
 
 // Texts is a cache whose values are texts. It keeps as many as its capacity says, or fewer where they are longer than
 // 1 KiB on average. It is safe for concurrent use, and those who read wait for nobody.
 //
 // The texts stand one behind the other in a few blocks, which the garbage collector does not look into: a hundred thousand
-// texts cost it no more than one. A block leaves as a whole, when all in it has expired or there is no other room.
+// texts cost it no more than one. It even comes less often, since it waits until the heap has doubled, in which a block counts
+// from the first text on. A block leaves as a whole, when all in it has expired or there is no other room.
 type Texts struct {
 	*places
 	ring atomic.Pointer[ring]
@@ -60,7 +61,7 @@ func newRing(capacity int) *ring {
 		return &ring{blocks: make([]atomic.Pointer[block], 1)}
 	}
 	all := min(capacity, maxTexts) * meanText
-	size := min(max(all/8, minBlock), maxBlock)
+	size := min(max(all/4, minBlock), maxBlock)
 	return &ring{size, make([]atomic.Pointer[block], all/size+2)} // room for all while the oldest block leaves
 }
 

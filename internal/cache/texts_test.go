@@ -146,7 +146,7 @@ func TestTheCapacityOfTextsChanges(t *testing.T) {
 	count("put again", 6000, 6000)
 	c.SetCapacity(1_000_000)
 	count("with room for many more", 6000, 6000)
-	c.SetCapacity(10_000) // as much as the block has that was filled last
+	c.SetCapacity(20_000) // somewhat more than the block has that was filled last
 	count("with room for that block", 5000, 6000)
 	put()
 	count("put again", 6000, 6000)
@@ -155,7 +155,7 @@ func TestTheCapacityOfTextsChanges(t *testing.T) {
 	put()
 	count("put again", 1300, 2100)
 	c.SetCapacity(1000)
-	if _, n := found(t, c, digests, length); n < 400 || n > 1100 {
+	if _, n := found(t, c, digests, length); n < 250 || n > 1100 {
 		t.Errorf("with room for half, %d texts are kept", n)
 	}
 	for _, capacity := range []int{0, -1, math.MinInt} {
@@ -168,14 +168,14 @@ func TestTheCapacityOfTextsChanges(t *testing.T) {
 	count("without a bound", 6000, 6000)
 }
 
-// The default of a hundred thousand stays below 140 MB, however long the texts are. A smaller capacity gives memory back at
+// The default of a hundred thousand stays below 170 MB, however long the texts are. A smaller capacity gives memory back at
 // once.
 func TestTheMemoryOfTextsIsBounded(t *testing.T) {
 	digests := random(150_000)
 	before := heap()
 	c := cache.NewTexts(100_000)
 	for _, test := range []struct{ capacity, length, bound int }{
-		{100_000, 500, 90_000_000}, {100_000, 2000, 140_000_000}, {8000, 500, 14_000_000}, {100, 2000, 2_000_000}, {0, 2000, 200_000},
+		{100_000, 500, 90_000_000}, {100_000, 2000, 170_000_000}, {8000, 500, 14_000_000}, {100, 2000, 2_000_000}, {0, 2000, 200_000},
 	} {
 		c.SetCapacity(test.capacity)
 		text := strings.Repeat("t", test.length)
@@ -201,8 +201,8 @@ func heap() int {
 func TestExpiredTextsGiveTheirRoomBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const length = 1000
-		c := cache.NewTexts(40_000) // blocks of 5,000
-		digests := random(40_000)
+		c := cache.NewTexts(40_000) // blocks of 10,000
+		digests := random(45_000)
 		before := heap()
 		put := func(digests []cache.Digest) {
 			for _, d := range digests {
@@ -215,10 +215,10 @@ func TestExpiredTextsGiveTheirRoomBack(t *testing.T) {
 		put(digests[32_000:32_001])
 		time.Sleep(30 * time.Second)
 		put(digests[32_001:]) // begins a block
-		if got := heap() - before; got > full/2 {
+		if got := heap() - before; got > full*2/3 {
 			t.Errorf("32,000 texts took %d KiB, and those that come after them %d", full>>10, got>>10)
 		}
-		for i, want := range map[int]bool{0: false, 31_999: false, 32_000: true, 32_001: true, 39_999: true} {
+		for i, want := range map[int]bool{0: false, 31_999: false, 32_000: true, 32_001: true, 44_999: true} {
 			if text, ok := c.Get(digests[i], time.Now()); ok != want || ok && text != textOf(digests[i], length) {
 				t.Errorf("text %d is %.40q, %t, want %t", i, text, ok, want)
 			}
