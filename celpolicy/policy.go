@@ -254,8 +254,10 @@ func compileMethods(methods []string) ([]string, error) {
 		if method == "" || strings.ContainsFunc(method, notToken) {
 			return nil, fmt.Errorf("%q is not a method: write one such as GET", method)
 		}
-		if name, ok := meant(method, standardMethods, ""); ok && name != method {
-			return nil, fmt.Errorf("%q is no method of HTTP: did you mean %s?", method, name)
+		if !slices.Contains(standardMethods, method) {
+			if name, ok := meant(method, standardMethods, ""); ok {
+				return nil, fmt.Errorf("%q is no method of HTTP: did you mean %s?", method, name)
+			}
 		}
 		if slices.Contains(methods[:i], method) {
 			return nil, fmt.Errorf("%s is listed twice: write the other method that was meant, or leave it out", method)

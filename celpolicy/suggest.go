@@ -210,9 +210,9 @@ func meant(wrong string, known []string, scope string) (string, bool) {
 }
 
 // plain makes userId, user-id and user_id one.
-func plain(name string) string {
-	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
-}
+func plain(name string) string { return unseparated.Replace(strings.ToLower(name)) }
+
+var unseparated = strings.NewReplacer("_", "", "-", "")
 
 // editDistance counts the letters to insert, to delete, to replace, or to swap with their neighbour.
 func editDistance(a, b string) int {
