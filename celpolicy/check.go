@@ -18,6 +18,7 @@ var variables = []string{"principal", "claims", "request", "params", "now"}
 func checkExpression(env *environment, checked *cel.Ast, path *pattern, issues *cel.Issues) {
 	c := &expressionCheck{env: env, params: path.params(), issues: issues}
 	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(c.visit))
+	c.loops(ast.NavigateAST(checked.NativeRep()), 0)
 }
 
 type expressionCheck struct {
@@ -49,6 +50,27 @@ func (c *expressionCheck) visit(e ast.Expr) {
 		c.entry(e, s.Operand(), s.FieldName())
 	case ast.CallKind:
 		c.call(e.AsCall())
+	}
+}
+
+// loops reports loops that stand in more than maxLoops others. One that goes through what another made, as in
+// groups.filter(…).map(…).exists(…), stands beside it.
+func (c *expressionCheck) loops(e ast.NavigableExpr, around int) {
+	isLoop := false
+	if e.Kind() == ast.ComprehensionKind {
+		items := e.AsComprehension().IterRange()
+		isLoop = items.Kind() != ast.ListKind || items.AsList().Size() > 0 // else it is cel.bind
+	}
+	if isLoop && around == maxLoops {
+		c.report(e, "a loop within %d others: write them one behind the other, or use \"in\"", maxLoops)
+		return
+	}
+	for i, child := range e.Children() {
+		if isLoop && i > 0 { // the first is what the loop goes through
+			c.loops(child, around+1)
+		} else {
+			c.loops(child, around)
+		}
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 const (
 	textSize    = 16 << 10 // a text on its own, in characters
 	itemSize    = 256      // a text in a list: all of them share the 16 KiB
-	listSize    = 2048     // a list or map of the token, with quotes and commas
-	requestSize = 8192     // a list or map of the request: "x&x&x&…" is the densest
+	listSize    = 400      // a list or map of the token, which its issuer fills: a fifth of what a token can hold
+	requestSize = 8192     // a list or map of the request, which anybody fills: "x&x&x&…" is the densest
 )
 
 // sizes tells the estimator how large inputs can be.

@@ -79,7 +79,6 @@ func newEnvironment() (*environment, error) {
 		cel.ASTValidators(
 			cel.ValidateDurationLiterals(),
 			cel.ValidateTimestampLiterals(),
-			cel.ValidateComprehensionNestingLimit(maxLoops),
 			cel.ValidateBindNestingLimit(maxBinds),
 		),
 		withObjectTypes, // last, as the next: they wrap the types that the libraries brought
@@ -155,7 +154,11 @@ func mistakes(source common.Source, found []*common.Error) error {
 			told = append(told, fmt.Sprintf("when: and %d more", len(found)-i))
 			break
 		}
-		told = append(told, strings.TrimPrefix(mistake.ToDisplayString(source), "ERROR: "))
+		text := strings.TrimPrefix(mistake.ToDisplayString(source), "ERROR: ")
+		if mistake.Location.Line() < 1 { // it concerns no place in particular
+			text = source.Description() + ": " + mistake.Message
+		}
+		told = append(told, text)
 	}
 	return errors.New(strings.Join(told, "\n"))
 }
