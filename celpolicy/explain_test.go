@@ -41,6 +41,7 @@ func TestPartsOfExpressionsHaveTheirValues(t *testing.T) {
 		want       string // with | for the ends of lines, and > for each level
 	}{
 		{`true`, `true = true`},
+		{`false`, `false = false`},
 		{`params.id == "alice"`, `params.id == "alice" = true|>params.id = "alice"`},
 		{`claims.a.b.c == "deep"`, `claims.a.b.c == "deep" = true|>claims.a.b.c = "deep"|>>claims.a.b = {"c":"deep"}|>>>claims.a = {"b":{"c":"deep"}}`},
 		{`claims["level"] > 2`, `claims["level"] > 2 = true|>claims["level"] = 3`},

@@ -45,8 +45,9 @@ func (t *trace) Eval(in any) (ref.Val, *cel.EvalDetails, error) {
 func (t *trace) parts() *part {
 	root := &part{Value: json.RawMessage("null")}
 	t.add(root, t.ast.NativeRep().Expr(), false, false)
-	if len(root.Parts) == 0 { // a literal
-		return &part{Expression: t.text(t.ast.NativeRep().Expr()), Value: json.RawMessage("true")}
+	if len(root.Parts) == 0 { // a literal, which says what it is
+		text := t.text(t.ast.NativeRep().Expr())
+		return &part{Expression: text, Value: json.RawMessage(text)}
 	}
 	return root.Parts[0]
 }
