@@ -91,7 +91,12 @@ func explainCommand() *cobra.Command {
 
 --claims names a JSON file with the claims of a token ("-" is standard input), never a token; without, the caller is
 anonymous. Placeholders of the machine, such as env.HOME, are unknown unless they are given.`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 { // not quoted: it can be a token
+				return errors.New("explain takes flags only: put method and path in quotes behind --request")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
 	e.config.add(cmd)
@@ -228,9 +233,19 @@ func (e *explainFlags) scenario(stdin io.Reader) (*scenario, error) {
 	return s, err
 }
 
+const tokenGiven = "this is a token, which is never taken from the command line, where others see it: write the name of a file"
+
+// isToken tells a token that was given in place of a file's name.
+func isToken(name string) bool {
+	return strings.HasPrefix(name, "eyJ") && strings.Count(name, ".") == 2
+}
+
 // readClaims reads a file of claims. What is wrong with it is told without any of it: it could be a token by mistake.
 func readClaims(name string, stdin io.Reader) (claims *jwt.Claims, err error) {
 	from := stdin
+	if isToken(name) {
+		return nil, errors.New("claims: " + tokenGiven)
+	}
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {

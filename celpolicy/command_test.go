@@ -83,6 +83,17 @@ func TestPoliciesOfAConfigurationAreTested(t *testing.T) {
 	}
 }
 
+// A folder and a file in it, or a file by two names, are tested once.
+func TestEachFileIsTestedOnce(t *testing.T) {
+	dir := write(t, map[string]string{"a.yaml": "rules: [{allow: a, when: 'true'}]\ntests: [{name: n, expect: {decision: allow}}]\n"})
+	file := filepath.Join(dir, "a.yaml")
+	for _, names := range [][]string{{dir, file}, {file, dir}, {file, file}, {file, dir + "/./a.yaml"}, {dir + "/", dir}} {
+		if out, err := command(t, "", append([]string{"test"}, names...)...); err != nil || !strings.HasSuffix(out, "1 test, 0 failed\n") {
+			t.Errorf("test %q = %v\n%s", names, err, out)
+		}
+	}
+}
+
 func TestCommandsThatCannotRunAreErrors(t *testing.T) {
 	dir := write(t, map[string]string{
 		"none/readme.txt": "",
@@ -94,7 +105,7 @@ func TestCommandsThatCannotRunAreErrors(t *testing.T) {
 		"broken.json":     `{`,
 		"claims":          "eyJhbGciOiJSUzI1NiJ9.e30.c2VjcmV0",
 	})
-	policy, request := filepath.Join(dir, "bare/a.yaml"), "GET /"
+	policy, request, token := filepath.Join(dir, "bare/a.yaml"), "GET /", "eyJhbGciOiJSUzI1NiJ9.e30.c2VjcmV0"
 	for _, test := range []struct {
 		name string
 		args []string
@@ -126,7 +137,10 @@ func TestCommandsThatCannotRunAreErrors(t *testing.T) {
 		{"a bad header", []string{"explain", "--file", policy, "--request", request, "--header", "x"}, "write --header"},
 		{"a bad placeholder", []string{"explain", "--file", policy, "--request", request, "--placeholder", "x"}, "write --placeholder"},
 		{"a bad format", []string{"explain", "--file", policy, "--request", request, "--format", "junit"}, `unknown format "junit"`},
-		{"claims on the command line", []string{"explain", "--file", policy, "--request", request, `{"sub":"alice"}`}, "unknown command"},
+		{"claims on the command line", []string{"explain", "--file", policy, "--request", request, `{"sub":"alice"}`}, "explain takes flags only"},
+		{"a token in place of a flag", []string{"explain", "--file", policy, "--request", request, token}, "explain takes flags only"},
+		{"a token in place of a file", []string{"explain", "--file", policy, "--request", request, "--claims", token}, "claims: this is a token"},
+		{"a token in place of policies", []string{"test", token}, "this is a token, which is never taken"},
 		{"missing claims", []string{"explain", "--file", policy, "--request", request, "--claims", filepath.Join(dir, "x")}, "no such file"},
 		{"a token as claims", []string{"explain", "--file", policy, "--request", request, "--claims", filepath.Join(dir, "claims")}, "claims: not JSON"},
 		{"claims of another type", []string{"explain", "--file", policy, "--request", request, "--claims", "-"}, `claims: the claim "sub" is not a text`},

@@ -61,7 +61,10 @@ func (c *configFlags) load(names []string) ([]*loadedPolicy, error) {
 // findPolicies returns the files that are named, and those in and below the folders that are.
 func findPolicies(names []string) (paths []string, err error) {
 	for _, name := range names {
-		before := len(paths)
+		if isToken(name) {
+			return nil, errors.New(tokenGiven)
+		}
+		name, found := filepath.Clean(name), false
 		err := filepath.WalkDir(name, func(path string, entry fs.DirEntry, err error) error {
 			hidden := path != name && strings.HasPrefix(entry.Name(), ".")
 			switch {
@@ -73,15 +76,17 @@ func findPolicies(names []string) (paths []string, err error) {
 				return nil
 			}
 			extension := strings.ToLower(filepath.Ext(path))
-			if (path == name || slices.Contains([]string{".yaml", ".yml", ".json"}, extension)) && !slices.Contains(paths, path) {
-				paths = append(paths, path)
+			if path == name || slices.Contains([]string{".yaml", ".yml", ".json"}, extension) {
+				if found = true; !slices.Contains(paths, path) {
+					paths = append(paths, path)
+				}
 			}
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		if len(paths) == before {
+		if !found {
 			return nil, fmt.Errorf("%s: there is no policy file in it", name)
 		}
 	}
