@@ -254,6 +254,9 @@ func compileMethods(methods []string) ([]string, error) {
 		if method == "" || strings.ContainsFunc(method, notToken) {
 			return nil, fmt.Errorf("%q is not a method: write one such as GET", method)
 		}
+		if slices.Contains([]string{"*", "ANY", "ALL"}, method) {
+			return nil, fmt.Errorf("%q is not a method: leave methods out to cover all", method)
+		}
 		if !slices.Contains(standardMethods, method) {
 			if name, ok := meant(method, standardMethods, ""); ok {
 				return nil, fmt.Errorf("%q is no method of HTTP: did you mean %s?", method, name)
