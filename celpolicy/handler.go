@@ -1,6 +1,7 @@
 package celpolicy
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -25,8 +26,9 @@ type Handler struct {
 	Policy
 
 	// File lists policy files, whose rules join those above: YAML or JSON, as patterns such as policies/*.yaml, relative
-	// to the working directory. They are read when the configuration loads. A Caddyfile has their rules in place instead.
-	File []string `json:"file,omitempty"`
+	// to the working directory. A single one may be a text. They are read when the configuration loads. A Caddyfile has
+	// their rules in place instead.
+	File FileList `json:"file,omitempty"`
 
 	// ReportOnly decides and records, but refuses nothing and leaves the request as it is. Decisions that would have
 	// refused a request are recorded as would_deny, would_step_up and would_error. Default: false.
@@ -37,6 +39,18 @@ type Handler struct {
 	counters *telemetry.PolicyCounters
 	now      func() time.Time
 	audit    *zap.Logger
+}
+
+// FileList is patterns of files, in JSON a list or one text.
+type FileList []string
+
+// UnmarshalJSON reads both.
+func (l *FileList) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		*l = make(FileList, 1)
+		return json.Unmarshal(text, &(*l)[0])
+	}
+	return json.Unmarshal(text, (*[]string)(l))
 }
 
 // CaddyModule returns the module's ID.
@@ -87,6 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.observe(r, caller, refusal, started)
 	if refusal != nil && !h.ReportOnly {
 		caller.Refusal = refusal
+		telemetry.AccessLog(r, "auth_reason", refusal.Reason.String())
 		return caller.Challenge.Respond(w, refusal)
 	}
 	return next.ServeHTTP(w, r)
@@ -98,8 +113,8 @@ func (h *Handler) observe(r *http.Request, caller *principal.Caller, refusal *de
 	h.counters.Observe(d.Rule, d.Result, time.Since(started))
 	telemetry.AccessLog(r, "policy_rule", d.Rule)
 	record := telemetry.Record{
-		Decision: d.Result, Refused: refusal != nil, Policy: d.Policy, Rule: d.Rule, Started: started, Reason: deny.OK.String(),
-		Claims: caller.Identity,
+		Decision: d.Result, Refused: refusal != nil, Policy: d.Policy, Rule: d.Rule, Started: started,
+		Reason: caller.Success().String(), Claims: caller.Identity,
 	}
 	if refusal != nil {
 		record.Reason = refusal.Reason.String()

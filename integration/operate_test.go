@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -323,6 +325,61 @@ func TestMetricsAuditAndAccessLog(t *testing.T) {
 		if strings.Contains(g.logged()+metrics, secret) {
 			t.Error("a token is in the logs or metrics")
 		}
+	}
+}
+
+// What became of a request is one reason wherever it is told: also when the policy refused it, or let somebody through whom
+// nobody knows.
+func TestReasonsAreTheSameEverywhere(t *testing.T) {
+	g := start(t, "okta_auth main {\n optional\n cors_preflight pass\n }\n cel_policy {\n allow open /open/* `true`\n }")
+	token := g.issuer.UserToken("alice")
+	g.expect(http.StatusOK, "GET", "/open/anonymous")
+	g.expect(http.StatusOK, "OPTIONS", "/open/preflight", header("Origin", "https://app.test"), header("Access-Control-Request-Method", "GET"))
+	g.expect(http.StatusOK, "GET", "/open/known", bearer(token))
+	g.expect(http.StatusForbidden, "GET", "/closed/known", bearer(token))
+	g.expect(http.StatusUnauthorized, "GET", "/closed/anonymous")
+	g.expect(http.StatusBadRequest, "GET", "/open//ambiguous", bearer(token))
+	reasons := map[string]string{
+		"/open/anonymous": "anonymous", "/open/preflight": "preflight", "/open/known": "ok", "/closed/known": "policy_denied",
+		"/closed/anonymous": "no_credential", "/open//ambiguous": "ambiguous_path",
+	}
+	audited, logged := make(map[string]string), make(map[string]string)
+	for _, line := range g.logLines() {
+		switch logger, _ := line["logger"].(string); {
+		case logger == "http.handlers.cel_policy.audit":
+			audited[line["path"].(string)] = line["reason"].(string)
+		case strings.HasPrefix(logger, "http.log.access"):
+			logged[line["request"].(map[string]any)["uri"].(string)] = line["auth_reason"].(string)
+		}
+	}
+	if !maps.Equal(audited, reasons) {
+		t.Errorf("the audit lines of the policy say %v, want %v", audited, reasons)
+	}
+	if !maps.Equal(logged, reasons) {
+		t.Errorf("the access log says %v, want %v", logged, reasons)
+	}
+}
+
+// A later okta_auth judges what an earlier one took, if it would have taken it too: another scheme is another credential. One
+// that finds none reports nobody, whoever the request is from.
+func TestEachOktaAuthJudgesItsOwnCredential(t *testing.T) {
+	g := start(t, "route /scheme/* {\n okta_auth main\n okta_auth main {\n token header Authorization Token\n }\n }\n"+
+		"route /same/* {\n okta_auth main\n okta_auth main {\n token header Authorization BEARER\n }\n }\n"+
+		"route /cookie/* {\n okta_auth main\n okta_auth main {\n token cookie tok\n optional\n }\n }")
+	token := g.issuer.UserToken("alice")
+	g.expect(http.StatusUnauthorized, "GET", "/scheme/x", bearer(token))
+	g.expect(http.StatusOK, "GET", "/same/x", bearer(token))
+	g.expect(http.StatusOK, "GET", "/cookie/x", bearer(token)).expectHeader(t, "X-User-ID", "alice")
+	var reasons []string
+	for _, line := range g.logLines() {
+		if line["logger"] == "http.handlers.okta_auth.audit" {
+			reasons = append(reasons, fmt.Sprint(line["path"], " ", line["reason"], " ", line["subject"]))
+		}
+	}
+	if want := []string{
+		"/scheme/x ok alice", "/scheme/x no_credential ", "/same/x ok alice", "/same/x ok alice", "/cookie/x ok alice", "/cookie/x anonymous ",
+	}; !slices.Equal(reasons, want) {
+		t.Errorf("the audit lines are %q, want %q", reasons, want)
 	}
 }
 

@@ -133,15 +133,22 @@ func TestPolicyFilesOfAJSONConfigurationAreReadWhenItLoads(t *testing.T) {
 	blue := bearer(g.issuer.UserToken("alice", oktatest.Groups("Blue")))
 	green := bearer(g.issuer.UserToken("bob", oktatest.Groups("Green")))
 	handler := g.configPath("cel_policy")
-	config, err := json.Marshal(map[string]any{"handler": "cel_policy", "file": []string{filepath.Join(dir, "*.yaml")}})
-	if err != nil {
-		t.Fatal(err)
+	pattern := filepath.Join(dir, "*.yaml")
+	var config []byte
+	for _, file := range []any{pattern, []string{pattern}} { // a single pattern need not be in a list
+		var err error
+		if config, err = json.Marshal(map[string]any{"handler": "cel_policy", "file": file}); err != nil {
+			t.Fatal(err)
+		}
+		if status, text := g.adminCall(http.MethodPatch, handler, "application/json", string(config)); status != http.StatusOK {
+			t.Fatalf("PATCH = %d: %s", status, text)
+		}
+		g.expect(http.StatusOK, "GET", "/", blue)
+		g.expect(http.StatusForbidden, "GET", "/", green)
 	}
-	if status, text := g.adminCall(http.MethodPatch, handler, "application/json", string(config)); status != http.StatusOK {
-		t.Fatalf("PATCH = %d: %s", status, text)
+	if status, text := g.adminCall(http.MethodPatch, handler, "application/json", `{"handler":"cel_policy","file":7}`); status == http.StatusOK {
+		t.Errorf("PATCH with a number for a file = %d: %s", status, text)
 	}
-	g.expect(http.StatusOK, "GET", "/", blue)
-	g.expect(http.StatusForbidden, "GET", "/", green)
 	rewrite(t, filepath.Join(dir, "a.yaml"), "rules: []\n")
 	status, text := g.adminCall(http.MethodPatch, handler, "application/json", string(config[:len(config)-1])+`,"report_only":true}`)
 	if status == http.StatusOK || !strings.Contains(text, "a.yaml:1: rules is empty") {

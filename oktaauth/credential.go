@@ -31,7 +31,8 @@ type TokenSource struct {
 
 // source is a checked TokenSource.
 type source struct {
-	name   string // for operators, and as the key of what is taken
+	name   string // for operators
+	key    string // of what is taken: another scheme is another credential
 	header string // canonical
 	scheme string
 	cookie string
@@ -48,6 +49,7 @@ func (h *Handler) provisionSource() (err error) {
 	if h.source.cookie != "" {
 		h.source.name = "cookie " + h.source.cookie
 	}
+	h.source.key = h.source.name + " " + strings.ToLower(h.source.scheme)
 	standard := h.source.header == "Authorization" && strings.EqualFold(h.source.scheme, "Bearer")
 	if !standard && h.DPoP != nil && h.DPoP.Mode != ProofOff {
 		return errors.New("dpop needs the token in the header Authorization (RFC 9449 §7.1): remove token, or write dpop off")
@@ -94,7 +96,7 @@ func (t *TokenSource) provision() (*source, error) {
 // to be kept.
 func (s *source) take(r *http.Request, caller *principal.Caller) (*principal.Credential, *deny.Refusal) {
 	for _, taken := range caller.Taken {
-		if taken.Source == s.name {
+		if taken.Source == s.key {
 			return taken, s.check(r, taken.Token)
 		}
 	}
@@ -102,7 +104,7 @@ func (s *source) take(r *http.Request, caller *principal.Caller) (*principal.Cre
 	if found == nil || refusal != nil {
 		return found, refusal
 	}
-	found.Source = s.name
+	found.Source = s.key
 	caller.Taken = append(caller.Taken, found)
 	return found, s.check(r, found.Token)
 }

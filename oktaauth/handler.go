@@ -226,6 +226,9 @@ func (h *Handler) prepare(issuers []*Issuer) (err error) {
 	if h.headers, err = newHeaders(h.Headers, len(issuers) > 1); err != nil {
 		return err
 	}
+	if h.headers.names(h.source.header) {
+		return fmt.Errorf("token: %s is an identity header, which every request loses: take the token from another one", h.source.header)
+	}
 	if err := h.provisionRoutes(issuers); err != nil {
 		return err
 	}
@@ -354,13 +357,16 @@ func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) 
 
 // observe reports the judgement, once.
 func (h *Handler) observe(r *http.Request, caller *principal.Caller, at *attempt) {
+	telemetry.AccessLog(r, "auth_reason", caller.Reason().String())
 	reason := caller.Reason()
+	if reason == deny.OK && at.verified == nil { // another okta_auth knows the caller, by another credential
+		reason = deny.Anonymous
+	}
 	counters := h.counters
 	if at.route != nil {
 		counters = at.route.counters
 	}
 	counters.Observe(reason, at.cache, time.Since(at.started))
-	telemetry.AccessLog(r, "auth_reason", reason.String())
 	record := telemetry.Record{Decision: "allow", Reason: reason.String(), Started: at.started}
 	if caller.Refusal != nil {
 		record.Decision, record.Refused = "deny", true

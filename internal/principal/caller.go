@@ -45,7 +45,7 @@ type Caller struct {
 
 // Credential is what a request brought to prove who sends it.
 type Credential struct {
-	Source string // where it was found: a header or a cookie
+	Source string // where it was found: a header with its scheme, or a cookie
 	Token  string
 	DPoP   bool        // it came with the scheme DPoP (RFC 9449 §7.1)
 	Proofs []string    // the DPoP header
@@ -97,9 +97,15 @@ func Attach(r *http.Request) *Caller {
 
 // Reason returns what became of the request so far.
 func (c *Caller) Reason() deny.Reason {
-	switch {
-	case c.Refusal != nil:
+	if c.Refusal != nil {
 		return c.Refusal.Reason
+	}
+	return c.Success()
+}
+
+// Success returns as whom the request goes on.
+func (c *Caller) Success() deny.Reason {
+	switch {
 	case c.Identity != nil:
 		return deny.OK
 	case c.Preflight:
