@@ -13,16 +13,16 @@ func typ(value any) oktatest.Option { return oktatest.Header(map[string]any{"typ
 func TestTypesOfTokensByProfile(t *testing.T) {
 	for profile, reasons := range map[string]map[any]string{
 		"okta": { // 9068-02 (O), 8725-17
-			nil: "ok", "": "ok", "JWT": "ok", "jwt": "ok", "at+jwt": "ok", "at+JWT": "ok", "application/at+jwt": "ok", "application/jwt": "ok",
+			nil: "ok", "JWT": "ok", "jwt": "ok", "at+jwt": "ok", "at+JWT": "ok", "application/at+jwt": "ok", "application/jwt": "ok",
 			"application/okta-internal-at+jwt": "wrong_type", // OKTA-02
 			"okta-internal-at+jwt":             "wrong_type",
 			"application/application/at+jwt":   "wrong_type",
 			"at+jwt ":                          "wrong_type", "access+jwt": "wrong_type", "JWS": "wrong_type", "text/at+jwt": "wrong_type",
-			7: "malformed_token", true: "malformed_token",
+			7: "malformed_token", true: "malformed_token", "": "malformed_token",
 		},
 		"rfc9068": { // 9068-01, 9068-02
 			"at+jwt": "ok", "at+JWT": "ok", "application/at+jwt": "ok", "APPLICATION/AT+JWT": "ok",
-			nil: "wrong_type", "": "wrong_type", "JWT": "wrong_type", "application/jwt": "wrong_type",
+			nil: "wrong_type", "": "malformed_token", "JWT": "wrong_type", "application/jwt": "wrong_type",
 			"application/okta-internal-at+jwt": "wrong_type", "at+jwt;x": "wrong_type", "at": "wrong_type",
 		},
 	} {

@@ -31,6 +31,7 @@ const (
 	maxClockSkew        = 5 * time.Minute
 	DefaultKeysRefresh  = time.Hour
 	minKeysRefresh      = time.Minute
+	minKeysMaxStale     = time.Second
 	DefaultKeysMaxStale = 24 * time.Hour
 )
 
@@ -71,11 +72,12 @@ type Issuer struct {
 	KeysFile string `json:"keys_file,omitempty"`
 
 	// KeysRefresh is how often keys are fetched in the background, ±10 %. The server's max-age may shorten it, never
-	// below 1m. Issuers that share keys use the shortest. At least 1m. Default: 1h.
+	// below 1m, and keys_max_stale does: keys are fetched before they are too old. Issuers that share keys use the
+	// shortest. At least 1m. Default: 1h.
 	KeysRefresh caddy.Duration `json:"keys_refresh,omitempty"`
 
 	// KeysMaxStale is how long the last good keys serve while the issuer cannot be reached, also over a restart: they
-	// are kept in Caddy's storage. Issuers that share keys use the shortest. Default: 24h.
+	// are kept in Caddy's storage. Issuers that share keys use the shortest. At least 1s. Default: 24h.
 	KeysMaxStale caddy.Duration `json:"keys_max_stale,omitempty"`
 
 	// TLSCA is a PEM file with the roots that the issuer's certificate must chain to, instead of the system's, for keys
@@ -256,8 +258,8 @@ func (i *Issuer) checkFixed() error {
 	if i.KeysMaxStale == 0 {
 		i.KeysMaxStale = caddy.Duration(DefaultKeysMaxStale)
 	}
-	if i.KeysMaxStale < i.KeysRefresh {
-		return fmt.Errorf("keys_max_stale %s is shorter than keys_refresh: write %s or more", time.Duration(i.KeysMaxStale), time.Duration(i.KeysRefresh))
+	if i.KeysMaxStale < caddy.Duration(minKeysMaxStale) {
+		return fmt.Errorf("keys_max_stale %s is too short: write %s or more", time.Duration(i.KeysMaxStale), minKeysMaxStale)
 	}
 	if i.KeysFile != "" && i.KeysURL != "" {
 		return errors.New("keys_file and keys_url exclude each other: remove one")

@@ -81,7 +81,9 @@ func readHeader(part string) (h Header, err error) {
 		case "kid":
 			r.text(m, &h.KeyID)
 		case "typ":
-			r.text(m, &h.Type)
+			if r.text(m, &h.Type); h.Type == "" {
+				r.fail(m, "the name of a type") // it is not absent
+			}
 		case "cty":
 			var contentType string
 			r.text(m, &contentType)

@@ -52,7 +52,7 @@ func TestParseNamesThePartAtFault(t *testing.T) {
 
 func TestParseRefusesHeaderMembers(t *testing.T) {
 	for _, member := range []string{
-		`"crit":[]`, `"b64":true`, `"jwk":{}`, `"jku":"u"`, `"x5u":"u"`, `"x5c":[]`, `"cty":"JWT"`, `"cty":"application/JWT"`, `"cty":7`,
+		`"crit":[]`, `"b64":true`, `"jwk":{}`, `"jku":"u"`, `"x5u":"u"`, `"x5c":[]`, `"cty":"JWT"`, `"cty":"application/JWT"`, `"cty":7`, `"typ":""`, `"typ":null`,
 	} {
 		header := `{"alg":"RS256",` + member + `}`
 		if parsed, err := Parse(encode(header) + "." + encode(`{}`) + "." + encode("s")); err == nil {
