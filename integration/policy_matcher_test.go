@@ -61,6 +61,18 @@ func TestMatcherRoutesByWhoIsCalling(t *testing.T) {
 		if got := seen(a); got != test.want {
 			t.Errorf("%s: %s, want %s", test.path, got, test.want)
 		}
+		if control := a.Header.Get("Cache-Control"); (control == "no-store") != (test.status == 403) {
+			t.Errorf("%s is answered %d with Cache-Control %q", test.path, test.status, control)
+		}
+	}
+}
+
+// A matcher cannot write headers; the okta_auth before it words its refusals.
+func TestMatcherRefusesInTheWordsOfOktaAuth(t *testing.T) {
+	g := start(t, "okta_auth main {\n realm orders\n }\n @get cel_policy `request.method == \"GET\"`\n respond @get 204")
+	a := g.expect(http.StatusBadRequest, "get", "/", bearer(g.issuer.UserToken("alice")))
+	if got := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `Bearer realm="orders", error="invalid_request"`) || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the challenge is %q, Cache-Control %q", got, a.Header.Get("Cache-Control"))
 	}
 }
 

@@ -301,7 +301,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if caller.Refusal != nil {
 		return caller.Challenge.Respond(w, caller.Refusal)
 	}
-	return next.ServeHTTP(w, r)
+	err := next.ServeHTTP(w, r)
+	if err != nil && caller.Refusal != nil && errors.Is(err, caller.Refusal) { // a matcher refuses, and cannot answer
+		return caller.Challenge.Respond(w, caller.Refusal)
+	}
+	return err
 }
 
 // judge decides about the request, and reports the decision. Afterwards caller says who it is, or why not.
