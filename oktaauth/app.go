@@ -33,7 +33,8 @@ type App struct {
 	Issuers map[string]*Issuer `json:"issuers,omitempty"`
 
 	// TokenCache is how many verified tokens are kept, with 1 KiB of room for each; 0 turns the cache off, and every request
-	// is verified anew. Memory is taken as tokens come, a quarter of all that room at a time.
+	// is verified anew. Memory is taken as tokens come, a quarter of all that room at a time, at least
+	// 256 KiB and at most 32 MiB.
 	// What depends on time or on the route is checked on every request in any case. Default: 100000.
 	TokenCache *int `json:"token_cache,omitempty"`
 

@@ -20,7 +20,8 @@ const (
 //
 // The texts stand one behind the other in a few blocks, which the garbage collector does not look into: a hundred thousand
 // texts cost it no more than one. It even comes less often, since it waits until the heap has doubled, in which a block counts
-// from the first text on. A block leaves as a whole, when all in it has expired or there is no other room.
+// from the first text on. A block leaves as a whole, when all in it has expired or there is no other room: then the oldest,
+// whatever it holds.
 type Texts struct {
 	*places
 	ring atomic.Pointer[ring]
@@ -66,25 +67,21 @@ func newRing(capacity int) *ring {
 }
 
 func (r *ring) at(number uint32) *atomic.Pointer[block] {
-	return &r.blocks[int(number)%len(r.blocks)]
+	return &r.blocks[number%uint32(len(r.blocks))]
 }
 
-// SetCapacity bounds the cache anew, as [Cache.SetCapacity] does. Of texts beyond a smaller bound, the oldest leave.
+// SetCapacity bounds the cache anew, as [Cache.SetCapacity] does. Blocks that are larger than those to come leave, and with
+// them, where the bound becomes much smaller, all texts.
 func (t *Texts) SetCapacity(capacity int) {
-	t.places.SetCapacity(capacity)
 	t.writing.Lock()
 	defer t.writing.Unlock()
+	t.places.SetCapacity(capacity)
 	old, fresh := t.ring.Load(), newRing(capacity)
-	room := fresh.size * len(fresh.blocks)
-	for kept := range uint32(min(len(old.blocks), len(fresh.blocks), int(t.latest))) {
-		b := old.at(t.latest - kept).Load()
-		if b == nil {
-			continue
+	for age := range uint32(len(fresh.blocks)) {
+		number := t.latest - age
+		if b := old.at(number).Load(); b != nil && b.number == number && len(b.text) <= fresh.size {
+			fresh.at(number).Store(b)
 		}
-		if room -= len(b.text); room < 0 {
-			break
-		}
-		fresh.at(b.number).Store(b)
 	}
 	t.ring.Store(fresh)
 }

@@ -146,18 +146,18 @@ func TestTheCapacityOfTextsChanges(t *testing.T) {
 	count("put again", 6000, 6000)
 	c.SetCapacity(1_000_000)
 	count("with room for many more", 6000, 6000)
-	c.SetCapacity(20_000) // somewhat more than the block has that was filled last
-	count("with room for that block", 5000, 6000)
+	c.SetCapacity(1_000_000) // as a reload does
+	count("with the same room", 6000, 6000)
+	c.SetCapacity(10_000)
+	if text, ok := c.Get(digests[5999], time.Now()); ok {
+		t.Errorf("a block that is larger than all is kept: %.40q", text)
+	}
 	put()
 	count("put again", 6000, 6000)
-	c.SetCapacity(2000) // less than that
-	count("with room for no such block", 0, 0)
+	c.SetCapacity(2000)
+	count("with room for less", 0, 0)
 	put()
 	count("put again", 1300, 2100)
-	c.SetCapacity(1000)
-	if _, n := found(t, c, digests, length); n < 250 || n > 1100 {
-		t.Errorf("with room for half, %d texts are kept", n)
-	}
 	for _, capacity := range []int{0, -1, math.MinInt} {
 		c.SetCapacity(capacity)
 		put()
@@ -195,6 +195,62 @@ func heap() int {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
+}
+
+// A reload sets the capacity that there was, and nothing leaves, also when the ring is full or has gaps.
+func TestTheSameCapacityAgainDropsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const length = 1500
+		c := cache.NewTexts(4000) // blocks of 680
+		digests := random(12_000)
+		put := func(digests []cache.Digest, expires time.Duration) {
+			for _, d := range digests {
+				c.Put(d, textOf(d, length), time.Now().Add(expires))
+			}
+		}
+		same := func(what string) {
+			t.Helper()
+			_, before := found(t, c, digests, length)
+			c.SetCapacity(4000)
+			if _, n := found(t, c, digests, length); n != before || n == 0 {
+				t.Errorf("%s: %d texts are kept of %d", what, n, before)
+			}
+		}
+		put(digests, time.Hour)
+		same("a full ring")
+		put(digests[:1000], 2*time.Hour)
+		put(digests[1000:3500], time.Minute)
+		put(digests[3500:4000], 2*time.Hour)
+		time.Sleep(time.Hour)
+		put(digests[4000:4800], 2*time.Hour) // begins a block, and those without use leave
+		same("a ring with gaps")
+	})
+}
+
+// A block leaves when the last of its texts expires, whenever that came.
+func TestABlockStaysForItsLongestText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cache.NewTexts(100) // blocks of 256 KiB
+		digests := random(3)
+		c.Put(digests[0], "long", time.Now().Add(time.Hour))
+		c.Put(digests[1], strings.Repeat("s", 200<<10), time.Now().Add(time.Minute))
+		time.Sleep(2 * time.Minute)
+		c.Put(digests[2], strings.Repeat("s", 200<<10), time.Now().Add(time.Minute))
+		if text, ok := c.Get(digests[0], time.Now()); !ok || text != "long" {
+			t.Errorf("Get = %q, %t, want the text", text, ok)
+		}
+	})
+}
+
+// However large the cache may become, the first text takes little of it.
+func TestABlockIsBounded(t *testing.T) {
+	before := heap()
+	c := cache.NewTexts(10_000_000)
+	c.Put(c.Digest("secret"), "text", later())
+	if got := heap() - before; got > 34<<20 {
+		t.Errorf("one text takes %d KiB, want at most 34 MiB", got>>10)
+	}
+	runtime.KeepAlive(c)
 }
 
 // Where tokens are short-lived, their memory does not wait until all other room is used.
@@ -250,13 +306,13 @@ func TestTextsAreFewObjects(t *testing.T) {
 	}
 }
 
-func TestAText(t *testing.T) {
+func TestWhatATextAllocates(t *testing.T) {
 	c := cache.NewTexts(1000)
 	text := strings.Repeat("t", 500)
 	d := c.Digest("secret")
 	c.Put(d, text, later())
-	if got := testing.AllocsPerRun(100, func() { _, _ = c.Get(d, time.Now()) }); got > 1 {
-		t.Errorf("Get makes %.0f allocations, want the copy only", got)
+	if got := testing.AllocsPerRun(100, func() { _, _ = c.Get(d, time.Now()) }); got != 1 {
+		t.Errorf("Get makes %.0f allocations, want that of the copy", got)
 	}
 	if got := testing.AllocsPerRun(100, func() { c.Put(d, text, later()) }); got > 0 {
 		t.Errorf("Put makes %.0f allocations, want none", got)
