@@ -23,7 +23,7 @@ type verified struct {
 	jwt.Seal     // with the number of a [jwks.Key]; of an introspection answer, the type alone
 }
 
-func (v *verified) pack() string { return string(v.identity.Pack(v.Seal)) }
+func (v *verified) pack() string { return v.identity.Pack(v.Seal) }
 
 func unpack(text string) *verified {
 	var v struct {
@@ -31,7 +31,7 @@ func unpack(text string) *verified {
 		claims jwt.Claims
 	}
 	v.identity = &v.claims
-	v.Seal = jwt.Packed(text).Unpack(&v.claims)
+	v.Seal = jwt.Unpack(text, &v.claims)
 	return &v.verified
 }
 
@@ -95,7 +95,7 @@ func (h *Handler) recall(digest cache.Digest, at *attempt) *deny.Refusal {
 	}
 	v := unpack(text)
 	rt := h.route(v.identity.Issuer)
-	if rt == nil || rt.keys == nil || !rt.keys.Has(v.Key) {
+	if rt == nil || rt.keys == nil || !rt.keys.Has(v.KeyNumber) {
 		return nil
 	}
 	at.cache, at.route = telemetry.Hit, rt
@@ -174,7 +174,7 @@ func (k *keyState) verify(token *jwt.Token, found []*jwks.Key) (*verified, error
 		if err != nil {
 			return nil, deny.MalformedToken.Because("%w", err)
 		}
-		return &verified{identity: claims, Seal: jwt.Seal{Type: token.Type, Algorithm: token.Algorithm, Key: key.Number}}, nil
+		return &verified{identity: claims, Seal: jwt.Seal{Type: token.Type, Algorithm: token.Algorithm, KeyNumber: key.Number}}, nil
 	}
 	if refusal == nil {
 		refusal = deny.Algorithm.Because("the key is not for this algorithm")

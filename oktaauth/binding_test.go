@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-okta/caddy-okta/internal/deny"
 	"github.com/caddy-okta/caddy-okta/internal/jwks"
 	"github.com/caddy-okta/caddy-okta/internal/oktatest"
+	"github.com/caddy-okta/caddy-okta/internal/telemetry"
 )
 
 func TestReadConfirmation(t *testing.T) {
@@ -118,6 +119,52 @@ func TestATokenIsRememberedForItsKeysAlone(t *testing.T) {
 	}
 	if refusal := second.find(t.Context(), token, &attempt{started: time.Now()}); refusal == nil || refusal.Reason != deny.UnknownKey {
 		t.Errorf("with other keys: %v, want unknown_key", refusal)
+	}
+}
+
+// A route that verifies nothing itself, as that of Okta's org server, takes nothing out of the cache.
+func TestARememberedTokenIsNothingToARouteWithoutKeys(t *testing.T) {
+	issuer := newIssuer(t)
+	h := newHandler(t, issuer, nil)
+	token := issuer.UserToken("alice")
+	if refusal := h.find(t.Context(), token, &attempt{started: time.Now()}); refusal != nil {
+		t.Fatal(refusal)
+	}
+	other := &Handler{tokens: h.tokens, routes: []*route{{Issuer: &Issuer{URL: issuer.Issuer()}}}}
+	at := attempt{started: time.Now()}
+	if refusal := other.recall(h.tokens.Digest(token), &at); refusal != nil || at.verified != nil {
+		t.Errorf("recall = %v, %v, want nothing", refusal, at.verified)
+	}
+}
+
+// What is wrong with a token is told of the token, whether it was verified before or not.
+func TestTokensOfAnotherTypeOrAlgorithmAreRefusedEachTime(t *testing.T) {
+	issuer := newIssuer(t)
+	knowing := newHandler(t, issuer, nil)
+	with := func(change func(*Issuer)) *Handler { // the same keys
+		i := *knowing.routes[0].Issuer
+		change(&i)
+		h := &Handler{tokens: knowing.tokens}
+		h.routes = []*route{{Issuer: &i, handler: h}}
+		return h
+	}
+	typed := with(func(i *Issuer) { i.Profile = ProfileRFC9068 })
+	narrow := with(func(i *Issuer) { i.Algorithms = []string{"ES256"} })
+	token := issuer.UserToken("alice")
+	for _, known := range []bool{false, true} {
+		for want, h := range map[deny.Reason]*Handler{deny.WrongType: typed, deny.Algorithm: narrow} {
+			at := attempt{started: time.Now()}
+			if refusal := h.find(t.Context(), token, &at); refusal == nil || refusal.Reason != want || (at.cache == telemetry.Hit) != known {
+				t.Errorf("known %t: %v of cache %d, want %s", known, refusal, at.cache, want)
+			}
+		}
+		if refusal := knowing.find(t.Context(), token, &attempt{started: time.Now()}); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}
+	odd := issuer.UserToken("alice", oktatest.With("iss", 1))
+	if refusal := knowing.find(t.Context(), odd, &attempt{started: time.Now()}); refusal == nil || refusal.Reason != deny.MalformedToken {
+		t.Errorf("an iss that is a number: %v, want malformed_token", refusal)
 	}
 }
 

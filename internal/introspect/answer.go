@@ -104,7 +104,10 @@ func parse(body []byte) (*Answer, error) {
 			return nil, &Malformed{fmt.Errorf("the claim %q is not a text", name)}
 		}
 	}
-	return &Answer{claims, texts[0]}, nil
+	// Packed, they keep nothing of the answer but what they say.
+	identity := new(jwt.Claims)
+	jwt.Unpack(claims.Pack(jwt.Seal{}), identity)
+	return &Answer{identity, strings.Clone(texts[0])}, nil
 }
 
 // failure returns what an answer with another status than 200 means.

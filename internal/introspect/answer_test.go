@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +162,30 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%q is taken for active", body)
 		}
 	})
+}
+
+// What is remembered is what the answer says, not how long it was.
+func TestAnAnswerKeepsNothingOfItsText(t *testing.T) {
+	const answers, budget = 500, 2000
+	body := []byte(`{"active":true,"iss":"https://a.test","sub":"ada","groups":["a","b"],"token_type":"Bearer",` + strings.Repeat(" ", 8000) + `"exp":1}`)
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	kept := make([]*Answer, answers)
+	before := heap()
+	for i := range kept {
+		var err error
+		if kept[i], err = parse(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := (heap() - before) / answers; got > budget {
+		t.Errorf("an answer of %d bytes takes %d, want at most %d", len(body), got, budget)
+	}
+	if a := kept[0]; a.TokenType != "Bearer" || a.Identity.Subject != "ada" || len(a.Identity.Groups) != 2 || a.Identity.Has("active") {
+		t.Errorf("the answer says %+v", a.Identity)
+	}
 }

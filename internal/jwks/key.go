@@ -24,7 +24,7 @@ type Key struct {
 	algorithms []string // what the key may verify
 }
 
-// numbers is how many keys were read.
+// numbers is the last number that a key got.
 var numbers atomic.Uint64
 
 // Supports tells whether the key may verify signatures of a JWS algorithm: the alg of the JWK if it has one

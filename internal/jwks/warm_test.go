@@ -63,6 +63,16 @@ func TestRefreshInterval(t *testing.T) {
 }
 
 // An outage does not show until the last good keys are too old, and then heals by itself.
+func TestASourceWithoutKeysHasNone(t *testing.T) {
+	s, err := New(Config{KeysURL: "https://issuer.test/keys"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Has(1) {
+		t.Error("a source that never fetched has a key")
+	}
+}
+
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{respond: answers(200, document(publish("k1", p256Key())))}

@@ -98,7 +98,7 @@ func TestParseClaimsReads(t *testing.T) {
 // comes out of a cache.
 func sameClaims(c *Claims, raw Object) error {
 	seal, unpacked := Seal{"at+jwt", "RS256", math.MaxUint64}, new(Claims)
-	if got := c.Pack(seal).Unpack(unpacked); !reflect.DeepEqual(unpacked, c) || got != seal {
+	if got := Unpack(c.Pack(seal), unpacked); !reflect.DeepEqual(unpacked, c) || got != seal {
 		return fmt.Errorf("packed and unpacked they are %+v with %+v, want %+v with %+v", unpacked, got, c, seal)
 	}
 	for _, list := range [][]string{unpacked.Scopes, unpacked.Groups, unpacked.Audience, unpacked.AMR} {

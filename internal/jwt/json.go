@@ -13,7 +13,10 @@ import (
 // maxDepth is how deep objects and lists may nest. Okta's deepest claims (act chains, SCIM groups) need single digits.
 const maxDepth = 32
 
-var errNotJSON = errors.New("not JSON")
+var (
+	errNotJSON = errors.New("not JSON")
+	errTwice   = errors.New("a member occurs twice")
+)
 
 // Object is a JSON object: its members, in the order of the text. No two have the same name.
 type Object []Member
@@ -40,7 +43,7 @@ func (o Object) Has(name string) bool {
 	return ok
 }
 
-// Map returns the members in a map of their number.
+// Map returns the members as a map.
 func (o Object) Map() map[string]any {
 	members := make(map[string]any, len(o))
 	for _, m := range o {
@@ -49,12 +52,12 @@ func (o Object) Map() map[string]any {
 	return members
 }
 
-// most is how many members objects of tokens have, mostly.
-const most = 16
+// usualMembers is how many members most objects of tokens have at most.
+const usualMembers = 16
 
 // unique compares the names, which for a few is faster than to make a map of them.
 func (o Object) unique() bool {
-	if len(o) > most {
+	if len(o) > usualMembers {
 		return len(o.Map()) == len(o)
 	}
 	for i := range o {
@@ -84,12 +87,12 @@ func DecodeObject(data []byte) (Object, error) {
 }
 
 // decode reads any JSON value; an object that is not within another value as an [Object]. Texts without an escape are
-// parts of json.
-func decode(json string) (any, error) {
-	if !utf8.ValidString(json) {
+// parts of the text.
+func decode(text string) (any, error) {
+	if !utf8.ValidString(text) {
 		return nil, errors.New("not UTF-8")
 	}
-	d := decoder{json: json}
+	d := decoder{json: text}
 	value := d.value(0)
 	if d.next(); d.at < len(d.json) {
 		d.fail(errNotJSON)
@@ -155,7 +158,7 @@ func (d *decoder) value(depth int) any {
 }
 
 func (d *decoder) object(depth int) any {
-	var room [most]Member
+	var room [usualMembers]Member
 	members := Object(room[:0])
 	for more := d.enter('}', depth); more; more = d.proceed('}') {
 		d.next()
@@ -165,11 +168,15 @@ func (d *decoder) object(depth int) any {
 		}
 		members = append(members, Member{name, d.value(depth + 1)})
 	}
-	if !members.unique() {
-		d.fail(errors.New("a member occurs twice"))
-	}
 	if depth > 0 {
-		return members.Map()
+		object := members.Map()
+		if len(object) < len(members) {
+			d.fail(errTwice)
+		}
+		return object
+	}
+	if !members.unique() {
+		d.fail(errTwice)
 	}
 	object := make(Object, len(members))
 	copy(object, members)

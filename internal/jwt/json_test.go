@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -211,6 +212,23 @@ func TestDecodeObjectReadsAnyNumberOfMembersAndItems(t *testing.T) {
 		text := "{" + strings.Join(members, ",") + "}"
 		if got := mustDecode(t, text).Map(); !reflect.DeepEqual(got, want) {
 			t.Errorf("DecodeObject(%s) = %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestDecodeObjectRefusesADuplicateAmongAnyNumberOfMembers(t *testing.T) {
+	for _, n := range []int{1, 2, 15, 16, 17, 40} {
+		members := make([]string, n)
+		for i := range members {
+			members[i] = fmt.Sprintf(`"m%d":%d`, i, i)
+		}
+		for i := range members {
+			text := "{" + strings.Join(members, ",") + fmt.Sprintf(`,"m%d":true}`, i)
+			for _, text := range []string{text, `{"o":` + text + `}`, `{"l":[` + text + `]}`} {
+				if _, err := DecodeObject([]byte(text)); !errors.Is(err, errTwice) {
+					t.Errorf("DecodeObject(%s) = %v, want %v", text, err, errTwice)
+				}
+			}
 		}
 	}
 }

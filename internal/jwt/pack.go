@@ -6,20 +6,17 @@ import (
 	"time"
 )
 
-// Packed is a verified token in one text: all that [Claims] and [Seal] say.
-type Packed string
-
-// Seal is what stands beside the claims of a verified token.
+// Seal is what stands beside the claims of a token.
 type Seal struct {
 	Type      string // typ of the token's header
 	Algorithm string // alg
-	Key       uint64 // a number for the key
+	KeyNumber uint64 // which key its signature was verified with
 }
 
-// Pack returns a token for a cache.
-func (c *Claims) Pack(s Seal) Packed {
+// Pack returns all that claims and seal say in one text, for a cache.
+func (c *Claims) Pack(s Seal) string {
 	var room [1024]byte
-	b := binary.AppendVarint(room[:0], int64(s.Key))
+	b := binary.AppendVarint(room[:0], int64(s.KeyNumber))
 	for _, text := range [...]string{s.Type, s.Algorithm, c.Issuer, c.Subject, c.ClientID, c.UserID, c.ID, c.ACR, c.Foreign} {
 		b = appendText(b, text)
 	}
@@ -31,13 +28,13 @@ func (c *Claims) Pack(s Seal) Packed {
 		b = appendList(b, list)
 	}
 	b = binary.AppendVarint(b, int64(c.typed))
-	return Packed(append(b, c.others...))
+	return string(append(b, c.others...))
 }
 
-// Unpack writes what was packed into c, which is zero, and returns the rest. They share their texts with p.
-func (p Packed) Unpack(c *Claims) (s Seal) {
-	u := unpacker(p)
-	s.Key = uint64(u.number())
+// Unpack writes claims that were packed into c, which is zero, and returns their seal. Both share their texts with packed.
+func Unpack(packed string, c *Claims) (s Seal) {
+	u := unpacker(packed)
+	s.KeyNumber = uint64(u.number())
 	for _, text := range []*string{&s.Type, &s.Algorithm, &c.Issuer, &c.Subject, &c.ClientID, &c.UserID, &c.ID, &c.ACR, &c.Foreign} {
 		*text = u.text()
 	}
