@@ -78,9 +78,8 @@ func (t *Texts) SetCapacity(capacity int) {
 	t.places.SetCapacity(capacity)
 	old, fresh := t.ring.Load(), newRing(capacity)
 	for age := range uint32(len(fresh.blocks)) {
-		number := t.latest - age
-		if b := old.at(number).Load(); b != nil && b.number == number && len(b.text) <= fresh.size {
-			fresh.at(number).Store(b)
+		if b := old.at(t.latest - age).Load(); b != nil && len(b.text) <= fresh.size {
+			fresh.at(b.number).Store(b)
 		}
 	}
 	t.ring.Store(fresh)
