@@ -37,7 +37,8 @@ const (
 	maxRange = 10_000
 
 	// maxCost is the worst case of one evaluation, in the units of CEL's cost model, for the sizes in cost.go. A unit
-	// is some 10 ns: the limit is near a tenth of a second, which only hostile inputs to a nested loop come close to.
+	// is some 10 ns: the limit is near a tenth of a second, which only hostile inputs to a nested loop come close to. A
+	// token whose issuer fills it with longer lists than cost.go counts on can take several times as long.
 	maxCost = 10_000_000
 )
 

@@ -361,8 +361,8 @@ func (h *Handler) admit(r *http.Request, caller *principal.Caller, at *attempt) 
 
 // observe reports the judgement, once.
 func (h *Handler) observe(r *http.Request, caller *principal.Caller, at *attempt) {
-	telemetry.AccessLog(r, "auth_reason", caller.Reason().String())
 	reason := caller.Reason()
+	telemetry.AccessLog(r, "auth_reason", reason.String())
 	if reason == deny.OK && at.verified == nil { // another okta_auth knows the caller, by another credential
 		reason = deny.Anonymous
 	}

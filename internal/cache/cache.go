@@ -19,8 +19,8 @@ type Digest [sha256.Size]byte
 // shards keep writers apart: a power of two well above the number of cores.
 const shards = 64
 
-// sampled is how many entries of a [Cache] compete when one has to go. The one that expires first loses, so an attacker who holds
-// many valid secrets displaces little that would have been useful for long.
+// sampled is how many entries of a [Cache] compete when one has to go. The one that expires first loses, so an attacker
+// who holds many valid secrets displaces little that would have been useful for long.
 const sampled = 8
 
 // Cache is safe for concurrent use.
